@@ -1,0 +1,145 @@
+// Defines: TensorSpec, TensorPiece, TrainingState, Checkpoint, find/open, CheckpointWriter. The format is in FORMAT.md.
+//
+// This room sees named tensors and ranges of their elements: no layers, no optimizers. All stored tensors are f32.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "checkpoints/file_system.h"
+#include "comm/communicator.h"
+#include "compute/tensor.h"
+
+namespace ballast {
+
+enum class TensorFile : std::uint8_t {
+  kWeights,    ///< weights.h5, dataset "/<name>" ("." in a name makes no group)
+  kOptimizer,  ///< optimizer.h5, dataset "/<state>/<name>", for example "/m/blocks.0.ln_1.weight"
+};
+
+struct TensorSpec {
+  std::string name;  ///< dataset path without the leading slash
+  Shape shape;
+  TensorFile file = TensorFile::kWeights;
+  bool operator==(const TensorSpec&) const = default;
+};
+
+/// Elements [begin, begin + values.size()) of tensor number `tensor`.
+struct ConstTensorPiece {
+  int tensor = 0;
+  std::int64_t begin = 0;
+  std::span<const float> values;
+};
+struct TensorPiece {
+  int tensor = 0;
+  std::int64_t begin = 0;
+  std::span<float> values;
+};
+
+/// The small rest: everything that is not a tensor and that resuming needs. Written as a framed Boost.Serialization archive.
+struct TrainingState {
+  std::int64_t step = 0;          ///< optimizer updates done
+  std::int64_t samples_seen = 0;
+  std::uint64_t seed = 0;
+  std::int64_t shards = 0;
+  std::string config;             ///< the resolved job file
+  std::map<std::string, double> numbers;       ///< runtime's own: best validation loss, ...
+  std::map<std::string, std::string> texts;    ///< runtime's own: data fingerprint, ...
+};
+
+/// A published checkpoint whose manifest has been read and checked.
+class Checkpoint {
+ public:
+  /// Reads and checks manifest, file sizes, HDF5 metadata digest and structure, and the state. Not collective.
+  /// DataError (65) for damage, Error(kVersion) (69) for a newer format.
+  static Checkpoint open(FileSystem& files, const std::string& directory);
+
+  [[nodiscard]] const std::string& directory() const { return directory_; }
+  [[nodiscard]] std::int64_t step() const { return state_.step; }
+  [[nodiscard]] const TrainingState& state() const { return state_; }
+  [[nodiscard]] const std::vector<TensorSpec>& tensors() const { return tensors_; }
+  [[nodiscard]] std::int64_t bytes() const;  ///< of all files
+
+  /// Fills the pieces and checks the digest of every segment they touch. DataError names file and tensor.
+  void read(std::span<const TensorPiece> pieces) const;
+  /// Checks every digest of every file; reports each checked tensor to nobody: throws at the first damage.
+  void verify() const;
+  /// XXH3-128, as 32 hex digits, over the weights in name order: name, shape, values. Equal for equal weights however they were
+  /// written. Optimizer state is not part of it.
+  [[nodiscard]] std::string weights_digest() const;
+
+  // Layout of one segment: a run of elements of one tensor with its own digest.
+  struct Segment {
+    int tensor = 0;
+    std::int64_t begin = 0, end = 0;  ///< elements
+    std::string digest;               ///< 32 hex digits
+  };
+
+ private:
+  friend class CheckpointWriter;
+  FileSystem* files_ = nullptr;
+  std::string directory_;
+  TrainingState state_;
+  std::vector<TensorSpec> tensors_;
+  std::vector<std::int64_t> offsets_;  ///< of each tensor's data in its file, bytes
+  std::vector<Segment> segments_;      ///< by tensor and begin; they cover every tensor without hole or overlap
+  std::int64_t bytes_ = 0;
+};
+
+/// Throws DataError naming the first tensor that differs, with both shapes, unless the checkpoint's tensors are `expected`.
+void require_same_tensors(const Checkpoint& checkpoint, const std::vector<TensorSpec>& expected);
+
+/// Steps of the published checkpoints in a directory ("step-000000000042"), newest first. Empty when there is none.
+[[nodiscard]] std::vector<std::int64_t> list_checkpoints(FileSystem& files, const std::string& directory);
+[[nodiscard]] std::string checkpoint_name(std::int64_t step);
+
+/// Collective. Rank 0 opens the newest sound checkpoint and every rank gets the same one; damaged ones are skipped and described in
+/// `warnings`. nullopt only when there is none at all; DataError when there are some and all are damaged: training must not
+/// silently start afresh.
+[[nodiscard]] std::optional<Checkpoint> newest_checkpoint(FileSystem& files, Communicator& group, const std::string& directory,
+                                                          std::vector<std::string>& warnings);
+
+/// Result of one save, the same on every rank.
+struct SaveResult {
+  std::int64_t step = 0;
+  bool ok = false;
+  std::string message;  ///< why not: rank, host, path and errno text
+  double seconds = 0.0;
+  std::int64_t bytes = 0;
+};
+
+struct CheckpointWriterOptions {
+  std::string directory;
+  int keep = 3;          ///< newest checkpoints kept; the one resumed from and pinned ones stay as well
+  bool background = true;
+};
+
+/// Writes checkpoints behind training, one at a time. All methods are collective and are called at step boundaries by all ranks in the
+/// same order. A failed save leaves the old checkpoints as they are; training goes on.
+class CheckpointWriter {
+ public:
+  /// Makes the directory where needed; takes its lock (ConfigError when another live job holds it); removes what a dead job left half-written.
+  CheckpointWriter(FileSystem& files, Communicator& group, const CheckpointWriterOptions& options);
+  ~CheckpointWriter();
+
+  /// Copies the pieces (the only stall) and starts writing. All ranks' pieces cover every tensor exactly once. Finishes a save
+  /// still under way first. A checkpoint of this step that is there already is left as it is and reported as saved.
+  void start(const std::vector<TensorSpec>& tensors, std::span<const ConstTensorPiece> pieces, const TrainingState& state);
+  /// The result of the save under way, once all workers are done with it; nullopt while there is none or it still runs.
+  [[nodiscard]] std::optional<SaveResult> poll();
+  /// Waits for the save under way.
+  [[nodiscard]] std::optional<SaveResult> finish();
+  /// Keeps this step's checkpoint whatever `keep` says (the best so far; the one resumed from). Replaces the pin of that name.
+  void pin(const std::string& name, std::int64_t step);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ballast

@@ -1,0 +1,94 @@
+// Defines: Batch, Mode, ParameterMemory, InputSpec, Model, build_model.
+//
+// A model is a planned graph over a parameter table. It knows shapes and arithmetic, never workers, files or steps. Built and planned
+// without allocating: `ballast plan` prints what it would need.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "compute/backend.h"
+#include "models/model_config.h"
+#include "models/parameters.h"
+
+namespace ballast {
+
+class Graph;
+
+enum class Mode : std::uint8_t {
+  kTrain,     ///< dropout on, batch statistics; keeps what backward needs
+  kEvaluate,  ///< dropout off, running statistics
+};
+
+/// One micro-batch, in host memory that must live until the pass is over. Which spans are used: see InputSpec.
+struct Batch {
+  std::int64_t samples = 0;
+  std::uint32_t step = 0;          ///< for dropout: part of the mask's key
+  std::uint32_t first_sample = 0;  ///< position of the first sample in the step's global batch: part of the mask's key
+  std::span<const float> features;        ///< samples x input elements (images BYXC), or empty
+  std::span<const std::int32_t> tokens;   ///< samples x positions, or empty
+  std::span<const std::int32_t> targets;  ///< samples x targets_per_sample; -1 is not counted
+};
+
+/// What a model eats. Data sets are checked against it before the first step.
+struct InputSpec {
+  enum class Kind : std::uint8_t { kFeatures, kTokens } kind = Kind::kFeatures;
+  Shape sample;                         ///< [784], [28, 28, 1] or [positions]
+  std::int64_t targets_per_sample = 1;  ///< 1, or positions
+  std::int64_t classes = 0;             ///< targets lie in [0, classes); for tokens also the vocabulary
+};
+
+/// The flat buffers a pass reads and writes, all with the layout of the parameter table. Not owned.
+struct ParameterMemory {
+  ConstDeviceSpan values;          ///< f32
+  ConstDeviceSpan compute_values;  ///< bf16; empty in f32 models
+  DeviceSpan gradients;            ///< f32, accumulated into; empty for evaluation
+};
+
+/// Called by backward whenever the end of the gradient buffer grows final: gradients at flat offsets >= `offset` will not
+/// change any more in this pass. Called with falling offsets, the last time with 0.
+using GradientsReady = std::function<void(std::int64_t offset)>;
+
+class Model {
+ public:
+  Model(std::unique_ptr<Graph> graph, InputSpec input);
+  Model(Model&&) noexcept;
+  ~Model();
+
+  [[nodiscard]] const ParameterTable& parameters() const;
+  [[nodiscard]] const InputSpec& input() const { return input_; }
+  [[nodiscard]] DType compute_type() const;
+  [[nodiscard]] std::int64_t max_samples() const;  ///< largest Batch::samples
+
+  /// Bytes of the arena that allocate() will take: activations and their gradients.
+  [[nodiscard]] std::int64_t arena_bytes() const;
+  /// Multiply-adds of matmuls, convolutions and attention, times two, of forward and backward for one sample.
+  [[nodiscard]] double flops_per_sample() const;
+  /// One line per operation: name, output shape, parameters. For `ballast plan`.
+  [[nodiscard]] std::string summary() const;
+
+  /// Takes the arena. Passes may follow. `seed` keys dropout.
+  void allocate(Backend& backend, std::uint64_t seed);
+
+  /// Loss sums over the batch (not a mean). Waits for them.
+  LossSums forward(const Batch& batch, Mode mode, const ParameterMemory& memory);
+  /// After forward(kTrain) of the same batch: gradients += d(loss sum * loss_scale) / d(parameter). Running statistics receive
+  /// batch statistic * samples * statistic_scale. A caller passes 1 / (targets in the global batch) and 1 / (samples in it).
+  void backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
+                const GradientsReady& ready);
+  /// After forward: logits of the rows asked for, as f32 [rows.size(), classes]. A row is sample * positions + position.
+  void download_logits(std::span<const std::int64_t> rows, std::span<float> logits);
+
+ private:
+  std::unique_ptr<Graph> graph_;
+  InputSpec input_;
+};
+
+/// Builds and plans. `compute` is kF32 or kBF16. Throws ConfigError naming the key for sizes that do not fit together
+/// (width not divisible by heads, ...).
+[[nodiscard]] Model build_model(const ModelConfig& config, DType compute, std::int64_t max_samples);
+
+}  // namespace ballast
