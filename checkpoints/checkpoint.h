@@ -41,15 +41,16 @@ struct TensorPiece {
   std::span<float> values;
 };
 
-/// The small rest: everything that is not a tensor and that resuming needs. Written as a framed Boost.Serialization archive.
+/// The small rest: everything that is not a tensor and that resuming needs. Written as a framed Boost.Serialization
+/// archive.
 struct TrainingState {
-  std::int64_t step = 0;          ///< optimizer updates done
+  std::int64_t step = 0;  ///< optimizer updates done
   std::int64_t samples_seen = 0;
   std::uint64_t seed = 0;
   std::int64_t shards = 0;
-  std::string config;             ///< the resolved job file
-  std::map<std::string, double> numbers;       ///< runtime's own: best validation loss, ...
-  std::map<std::string, std::string> texts;    ///< runtime's own: data fingerprint, ...
+  std::string config;                        ///< the resolved job file
+  std::map<std::string, double> numbers;     ///< runtime's own: best validation loss, ...
+  std::map<std::string, std::string> texts;  ///< runtime's own: data fingerprint, ...
 };
 
 /// A published checkpoint whose manifest has been read and checked.
@@ -69,8 +70,8 @@ class Checkpoint {
   void read(std::span<const TensorPiece> pieces) const;
   /// Checks every digest of every file; reports each checked tensor to nobody: throws at the first damage.
   void verify() const;
-  /// XXH3-128, as 32 hex digits, over the weights in name order: name, shape, values. Equal for equal weights however they were
-  /// written. Optimizer state is not part of it.
+  /// XXH3-128, as 32 hex digits, over the weights in name order: name, shape, values. Equal for equal weights however
+  /// they were written. Optimizer state is not part of it.
   [[nodiscard]] std::string weights_digest() const;
 
   // Layout of one segment: a run of elements of one tensor with its own digest.
@@ -91,17 +92,19 @@ class Checkpoint {
   std::int64_t bytes_ = 0;
 };
 
-/// Throws DataError naming the first tensor that differs, with both shapes, unless the checkpoint's tensors are `expected`.
+/// Throws DataError naming the first tensor that differs, with both shapes, unless the checkpoint's tensors are
+/// `expected`.
 void require_same_tensors(const Checkpoint& checkpoint, const std::vector<TensorSpec>& expected);
 
 /// Steps of the published checkpoints in a directory ("step-000000000042"), newest first. Empty when there is none.
 [[nodiscard]] std::vector<std::int64_t> list_checkpoints(FileSystem& files, const std::string& directory);
 [[nodiscard]] std::string checkpoint_name(std::int64_t step);
 
-/// Collective. Rank 0 opens the newest sound checkpoint and every rank gets the same one; damaged ones are skipped and described in
-/// `warnings`. nullopt only when there is none at all; DataError when there are some and all are damaged: training must not
-/// silently start afresh.
-[[nodiscard]] std::optional<Checkpoint> newest_checkpoint(FileSystem& files, Communicator& group, const std::string& directory,
+/// Collective. Rank 0 opens the newest sound checkpoint and every rank gets the same one; damaged ones are skipped and
+/// described in `warnings`. nullopt only when there is none at all; DataError when there are some and all are damaged:
+/// training must not silently start afresh.
+[[nodiscard]] std::optional<Checkpoint> newest_checkpoint(FileSystem& files, Communicator& group,
+                                                          const std::string& directory,
                                                           std::vector<std::string>& warnings);
 
 /// Result of one save, the same on every rank.
@@ -115,26 +118,30 @@ struct SaveResult {
 
 struct CheckpointWriterOptions {
   std::string directory;
-  int keep = 3;          ///< newest checkpoints kept; the one resumed from and pinned ones stay as well
+  int keep = 3;  ///< newest checkpoints kept; the one resumed from and pinned ones stay as well
   bool background = true;
 };
 
-/// Writes checkpoints behind training, one at a time. All methods are collective and are called at step boundaries by all ranks in the
-/// same order. A failed save leaves the old checkpoints as they are; training goes on.
+/// Writes checkpoints behind training, one at a time. All methods are collective and are called at step boundaries by
+/// all ranks in the same order. A failed save leaves the old checkpoints as they are; training goes on.
 class CheckpointWriter {
  public:
-  /// Makes the directory where needed; takes its lock (ConfigError when another live job holds it); removes what a dead job left half-written.
+  /// Makes the directory where needed; takes its lock (ConfigError when another live job holds it); removes what a dead
+  /// job left half-written.
   CheckpointWriter(FileSystem& files, Communicator& group, const CheckpointWriterOptions& options);
   ~CheckpointWriter();
 
-  /// Copies the pieces (the only stall) and starts writing. All ranks' pieces cover every tensor exactly once. Finishes a save
-  /// still under way first. A checkpoint of this step that is there already is left as it is and reported as saved.
-  void start(const std::vector<TensorSpec>& tensors, std::span<const ConstTensorPiece> pieces, const TrainingState& state);
+  /// Copies the pieces (the only stall) and starts writing. All ranks' pieces cover every tensor exactly once. Finishes
+  /// a save still under way first. A checkpoint of this step that is there already is left as it is and reported as
+  /// saved.
+  void start(const std::vector<TensorSpec>& tensors, std::span<const ConstTensorPiece> pieces,
+             const TrainingState& state);
   /// The result of the save under way, once all workers are done with it; nullopt while there is none or it still runs.
   [[nodiscard]] std::optional<SaveResult> poll();
   /// Waits for the save under way.
   [[nodiscard]] std::optional<SaveResult> finish();
-  /// Keeps this step's checkpoint whatever `keep` says (the best so far; the one resumed from). Replaces the pin of that name.
+  /// Keeps this step's checkpoint whatever `keep` says (the best so far; the one resumed from). Replaces the pin of
+  /// that name.
   void pin(const std::string& name, std::int64_t step);
 
  private:

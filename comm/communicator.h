@@ -1,7 +1,7 @@
 // Defines: Communicator (a group of workers and the collectives on it), SharedSegments, Request.
 //
-// Collective calls must be made by all workers of the group in the same order. Everything here is for control data and for
-// exchanging byte ranges; gradients are summed by split_allreduce.h only, whose order of addition is fixed.
+// Collective calls must be made by all workers of the group in the same order. Everything here is for control data and
+// for exchanging byte ranges; gradients are summed by split_allreduce.h only, whose order of addition is fixed.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +23,8 @@ class Request {
   [[nodiscard]] virtual bool test() = 0;  ///< true once done; also gives MPI a chance to progress
 };
 
-/// Memory that every worker of the (one-node) group sees: one page-aligned zeroed segment per rank. Freed together with it; leaves
-/// nothing behind when a process is killed.
+/// Memory that every worker of the (one-node) group sees: one page-aligned zeroed segment per rank. Freed together with
+/// it; leaves nothing behind when a process is killed.
 class SharedSegments {
  public:
   virtual ~SharedSegments() = default;

@@ -8,11 +8,12 @@
 
 namespace ballast {
 
-/// Exactly one per process, alive as long as any Communicator of it. Initialises MPI with MPI_THREAD_FUNNELED: only the thread that made
-/// it may communicate. The rank comes from MPI, never from Slurm's variables. Without mpirun it is a job of one worker.
+/// Exactly one per process, alive as long as any Communicator of it. Initialises MPI with MPI_THREAD_FUNNELED: only the
+/// thread that made it may communicate. The rank comes from MPI, never from Slurm's variables. Without mpirun it is a
+/// job of one worker.
 ///
-/// Finalising is collective, so a process that failed must not get there: when the destructor runs during unwinding it aborts the job.
-/// main() catches inside the session's scope and calls abort().
+/// Finalising is collective, so a process that failed must not get there: when the destructor runs during unwinding it
+/// aborts the job. main() catches inside the session's scope and calls abort().
 class MpiSession {
  public:
   MpiSession(int& argc, char**& argv);
@@ -21,8 +22,8 @@ class MpiSession {
   ~MpiSession();
 
   [[nodiscard]] Communicator& world() { return *world_; }
-  /// Prints "ballast: [rank 3 on node07] <message>" to stderr, once per job where the failure is common to all, and ends every
-  /// worker within seconds with the error's exit code.
+  /// Prints "ballast: [rank 3 on node07] <message>" to stderr, once per job where the failure is common to all, and
+  /// ends every worker within seconds with the error's exit code.
   [[noreturn]] void abort(const std::exception& error);
 
  private:

@@ -1,13 +1,16 @@
 // Defines: Backend (memory of one piece of hardware and the operations on it), make_backend.
 //
-// Axes: B = samples, T = positions, C = channels or width, H = heads, D = C / H, V = vocabulary, R = rows (any product of leading
-// axes), I / O = inputs / outputs, Y / X = image rows / columns, K = kernel edge. Activations are row-major, images are BYXC.
+// Axes: B = samples, T = positions, C = channels or width, H = heads, D = C / H, V = vocabulary, R = rows (any product
+// of leading axes), I / O = inputs / outputs, Y / X = image rows / columns, K = kernel edge. Activations are row-major,
+// images are BYXC.
 //
 // Rules that hold for every operation:
-//  * "compute type" is f32 or bf16: activations and their gradients have it. bf16 is widened to f32 for arithmetic, sums are f32 or wider.
+//  * "compute type" is f32 or bf16: activations and their gradients have it. bf16 is widened to f32 for arithmetic,
+//  sums are f32 or wider.
 //  * Gradients of parameters (dw, db, ...) are f32 and accumulate (+=), so micro-batches add up in order.
 //    Gradients of activations (dx) are assigned (=) unless the argument says otherwise.
-//  * The bits of a result depend on the arguments and the instruction set only: never on the number of threads. Every reduction
+//  * The bits of a result depend on the arguments and the instruction set only: never on the number of threads. Every
+//  reduction
 //    runs over blocks whose size is fixed by the shape, added in index order.
 //  * Calls may return before the work is done; synchronize() waits. Host memory passed in must live until then.
 #pragma once
@@ -22,7 +25,8 @@
 
 namespace ballast {
 
-/// c_MN = a * b (+ c when `accumulate`) (+ bias_N). a is [M, K], or [K, M] when `transpose_a`; b is [K, N], or [N, K] when `transpose_b`.
+/// c_MN = a * b (+ c when `accumulate`) (+ bias_N). a is [M, K], or [K, M] when `transpose_a`; b is [K, N], or [N, K]
+/// when `transpose_b`.
 struct MatmulShape {
   std::int64_t m = 0, n = 0, k = 0;
   bool transpose_a = false;
@@ -30,7 +34,8 @@ struct MatmulShape {
   bool accumulate = false;
 };
 
-/// A square convolution, same stride in both directions. x_BYXI, w_OIKK, y_B(Y')(X')O with Y' = (Y + 2 pad - K) / stride + 1.
+/// A square convolution, same stride in both directions. x_BYXI, w_OIKK, y_B(Y')(X')O with Y' = (Y + 2 pad - K) /
+/// stride + 1.
 struct ConvShape {
   std::int64_t samples = 0, rows = 0, columns = 0;  ///< of the input
   std::int64_t inputs = 0, outputs = 0, kernel = 3, stride = 1, pad = 1;
@@ -42,13 +47,14 @@ struct AttentionShape {
   std::int64_t samples = 0, positions = 0, heads = 0, head_width = 0;
 };
 
-/// Names one dropout mask. Element e of sample i is kept iff philox(counter = {e / 4, operation, step, first_sample + i}, seed)[e % 4] says so.
+/// Names one dropout mask. Element e of sample i is kept iff philox(counter = {e / 4, operation, step, first_sample +
+/// i}, seed)[e % 4] says so.
 struct DropoutKey {
   std::uint64_t seed = 0;
   std::uint32_t step = 0;
-  std::uint32_t operation = 0;      ///< number of the operation in its graph
-  std::uint32_t first_sample = 0;   ///< position of the first sample of this call in the step's global batch
-  float rate = 0.0F;                ///< probability of zero; kept elements are scaled by 1 / (1 - rate)
+  std::uint32_t operation = 0;     ///< number of the operation in its graph
+  std::uint32_t first_sample = 0;  ///< position of the first sample of this call in the step's global batch
+  float rate = 0.0F;               ///< probability of zero; kept elements are scaled by 1 / (1 - rate)
 };
 
 /// What softmax_cross_entropy adds up over the rows whose target is not negative.
@@ -74,7 +80,8 @@ class Backend {
   virtual void zero(DeviceSpan x) = 0;
   virtual void synchronize() = 0;
 
-  // --- copies and elementwise: spans have one size; types may differ only in `convert` --------------------------------
+  // --- copies and elementwise: spans have one size; types may differ only in `convert`
+  // --------------------------------
   virtual void convert(ConstDeviceSpan from, DeviceSpan to) = 0;  ///< copies; f32 <-> bf16 where types differ
   virtual void add(ConstDeviceSpan a, ConstDeviceSpan b, DeviceSpan y) = 0;  ///< y = a + b; y may be a or b
   virtual void relu(ConstDeviceSpan x, DeviceSpan y) = 0;
@@ -86,32 +93,36 @@ class Backend {
 
   // --- linear algebra -----------------------------------------------------------------------------------------------
   /// See MatmulShape. a and b have one type; c has that type or f32 (`accumulate` needs f32 c). bias is f32 or empty.
-  virtual void matmul(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias, DeviceSpan c) = 0;
+  virtual void matmul(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
+                      DeviceSpan c) = 0;
   /// dbias_N += sum over R of dy_RN.
   virtual void bias_backward(std::int64_t rows, ConstDeviceSpan dy, DeviceSpan dbias) = 0;
 
   // --- convolution --------------------------------------------------------------------------------------------------
   virtual void conv2d(const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan w, DeviceSpan y) = 0;
   virtual void conv2d_backward_data(const ConvShape& shape, ConstDeviceSpan dy, ConstDeviceSpan w, DeviceSpan dx) = 0;
-  virtual void conv2d_backward_weights(const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan dy, DeviceSpan dw) = 0;
+  virtual void conv2d_backward_weights(const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan dy,
+                                       DeviceSpan dw) = 0;
   /// y_BC = mean over the P = Y * X pixels of x_BPC.
   virtual void average_pool(std::int64_t samples, std::int64_t pixels, ConstDeviceSpan x, DeviceSpan y) = 0;
   virtual void average_pool_backward(std::int64_t samples, std::int64_t pixels, ConstDeviceSpan dy, DeviceSpan dx) = 0;
 
-  // --- normalisation: gamma, beta, means, variances are f32 of size C ---------------------------------------------------
-  /// y = (x - mean) / sqrt(var + 1e-5) * gamma + beta with the biased mean and variance of these R rows (Ioffe and Szegedy 2015).
-  /// Writes mean_C and inv_std_C for backward and the batch variance var_C.
-  virtual void batch_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta, DeviceSpan y,
-                          DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) = 0;
+  // --- normalisation: gamma, beta, means, variances are f32 of size C
+  // ---------------------------------------------------
+  /// y = (x - mean) / sqrt(var + 1e-5) * gamma + beta with the biased mean and variance of these R rows (Ioffe and
+  /// Szegedy 2015). Writes mean_C and inv_std_C for backward and the batch variance var_C.
+  virtual void batch_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,
+                          DeviceSpan y, DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) = 0;
   /// The same with given mean_C and var_C (evaluation).
   virtual void batch_norm_inference(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,
                                     ConstDeviceSpan mean, ConstDeviceSpan var, DeviceSpan y) = 0;
   virtual void batch_norm_backward(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan dy, ConstDeviceSpan gamma,
                                    ConstDeviceSpan mean, ConstDeviceSpan inv_std, DeviceSpan dx, DeviceSpan dgamma,
                                    DeviceSpan dbeta) = 0;
-  /// y_RC = (x - mean_R) * inv_std_R * gamma + beta, epsilon 1e-5 (Ba, Kiros and Hinton 2016). mean and inv_std are f32 of size R.
-  virtual void layer_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta, DeviceSpan y,
-                          DeviceSpan mean, DeviceSpan inv_std) = 0;
+  /// y_RC = (x - mean_R) * inv_std_R * gamma + beta, epsilon 1e-5 (Ba, Kiros and Hinton 2016). mean and inv_std are f32
+  /// of size R.
+  virtual void layer_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,
+                          DeviceSpan y, DeviceSpan mean, DeviceSpan inv_std) = 0;
   /// dx is assigned, or added to when `accumulate`.
   virtual void layer_norm_backward(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan dy, ConstDeviceSpan gamma,
                                    ConstDeviceSpan mean, ConstDeviceSpan inv_std, bool accumulate, DeviceSpan dx,
@@ -119,26 +130,28 @@ class Backend {
 
   // --- sequence -----------------------------------------------------------------------------------------------------
   /// x_BTC = token_VC[tokens_BT] + position_TC. tokens is i32, each in [0, V). Tables have the type of x.
-  virtual void embedding(std::int64_t samples, std::int64_t positions, ConstDeviceSpan tokens, ConstDeviceSpan token_table,
-                         ConstDeviceSpan position_table, DeviceSpan x) = 0;
-  virtual void embedding_backward(std::int64_t samples, std::int64_t positions, ConstDeviceSpan tokens, ConstDeviceSpan dx,
-                                  DeviceSpan dtoken_table, DeviceSpan dposition_table) = 0;
+  virtual void embedding(std::int64_t samples, std::int64_t positions, ConstDeviceSpan tokens,
+                         ConstDeviceSpan token_table, ConstDeviceSpan position_table, DeviceSpan x) = 0;
+  virtual void embedding_backward(std::int64_t samples, std::int64_t positions, ConstDeviceSpan tokens,
+                                  ConstDeviceSpan dx, DeviceSpan dtoken_table, DeviceSpan dposition_table) = 0;
   /// Causal multi-head attention, scale 1 / sqrt(D): y_BTC of qkv_BT(3C) = [q | k | v], each split in H heads of D.
   /// Writes log_sum_exp_BHT (f32) for backward; no T x T matrix outlives the call.
   virtual void attention(const AttentionShape& shape, ConstDeviceSpan qkv, DeviceSpan y, DeviceSpan log_sum_exp) = 0;
-  virtual void attention_backward(const AttentionShape& shape, ConstDeviceSpan qkv, ConstDeviceSpan y, ConstDeviceSpan dy,
-                                  ConstDeviceSpan log_sum_exp, DeviceSpan dqkv) = 0;
+  virtual void attention_backward(const AttentionShape& shape, ConstDeviceSpan qkv, ConstDeviceSpan y,
+                                  ConstDeviceSpan dy, ConstDeviceSpan log_sum_exp, DeviceSpan dqkv) = 0;
 
   // --- loss ---------------------------------------------------------------------------------------------------------
   /// Adds -log softmax(logits_RV)[target_R] over rows with target >= 0; writes log_sum_exp_R (f32) for backward.
   /// Waits for the result.
   virtual LossSums softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
                                          DeviceSpan log_sum_exp) = 0;
-  /// dlogits_RV = (softmax(logits) - onehot(target)) * scale; rows with a negative target get zeros. dlogits may be logits.
+  /// dlogits_RV = (softmax(logits) - onehot(target)) * scale; rows with a negative target get zeros. dlogits may be
+  /// logits.
   virtual void softmax_cross_entropy_backward(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
                                               ConstDeviceSpan log_sum_exp, float scale, DeviceSpan dlogits) = 0;
 
-  // --- reduction and update: f32, on slices of the flat buffers ----------------------------------------------------------
+  // --- reduction and update: f32, on slices of the flat buffers
+  // ----------------------------------------------------------
   /// sum = the addends added in the shape of `tree`, a postfix program: i >= 0 pushes addend i, -1 adds the two on top.
   /// `sum` may be one of the addends. One pass over memory.
   virtual void ordered_sum(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum) = 0;

@@ -1,7 +1,7 @@
 // Defines: ExitCode, Error, ConfigError, DataError, require.
 //
-// Every failure in Ballast is an exception of one type. It ends the job, so nobody branches on it: the code says how the
-// process exits, the text is the one line that the user reads.
+// Every failure in Ballast is an exception of one type. It ends the job, so nobody branches on it: the code says how
+// the process exits, the text is the one line that the user reads.
 #pragma once
 
 #include <source_location>
@@ -24,7 +24,8 @@ enum class ExitCode : int {
   kHang = 79,      ///< a worker made no progress
 };
 
-/// The one exception type. `what()` is complete and ready to print: it names the object (file, tensor, key, rank) and what to do.
+/// The one exception type. `what()` is complete and ready to print: it names the object (file, tensor, key, rank) and
+/// what to do.
 class Error : public std::runtime_error {
  public:
   explicit Error(const std::string& message, ExitCode code = ExitCode::kInternal,
@@ -55,8 +56,7 @@ class DataError : public Error {
 };
 
 /// Throws Error(kInternal) when an invariant of ours does not hold. Not for user input.
-inline void require(bool holds, const char* message,
-                    std::source_location where = std::source_location::current()) {
+inline void require(bool holds, const char* message, std::source_location where = std::source_location::current()) {
   if (!holds) throw Error(message, ExitCode::kInternal, where);
 }
 

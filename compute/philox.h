@@ -1,8 +1,8 @@
 // Defines: Philox4x32, uniform, normal: random numbers that are a pure function of a key and a counter.
 //
-// Philox-4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC'11). Nothing here has
-// state: the same (key, counter) gives the same four words on every worker, thread, backend and run. Users build counters from
-// what the number is *for* (step, sample, operation, element), never from who draws it.
+// Philox-4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC'11). Nothing here
+// has state: the same (key, counter) gives the same four words on every worker, thread, backend and run. Users build
+// counters from what the number is *for* (step, sample, operation, element), never from who draws it.
 #pragma once
 
 #include <array>

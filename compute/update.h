@@ -18,9 +18,10 @@ enum class UpdateKind : std::uint8_t {
   kMomentum,  ///< state m. m = beta1 m + g'; direction = m
   kNesterov,  ///< state m. m = beta1 m + g'; direction = g' + beta1 m
   kAdaGrad,   ///< state v. v = v + g'^2; direction = g' / (sqrt(v) + epsilon)           (Duchi, Hazan and Singer 2011)
-  kRmsProp,   ///< state v. v = beta2 v + (1 - beta2) g'^2; direction = g' / (sqrt(v) + epsilon)   (Tieleman and Hinton 2012)
-  kAdam,      ///< states m, v. direction = (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)  (Kingma and Ba 2015)
-  kAverage,   ///< no state. w = w + (1 - beta1) (g - w): running statistics. No decay, scale or learning rate
+  kRmsProp,   ///< state v. v = beta2 v + (1 - beta2) g'^2; direction = g' / (sqrt(v) + epsilon)   (Tieleman and Hinton
+              ///< 2012)
+  kAdam,  ///< states m, v. direction = (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)  (Kingma and Ba 2015)
+  kAverage,  ///< no state. w = w + (1 - beta1) (g - w): running statistics. No decay, scale or learning rate
 };
 
 struct UpdateRule {
@@ -35,9 +36,9 @@ struct UpdateRule {
 
 /// One run of neighbouring elements: all spans have one size; `compute` (bf16) and the states may be empty.
 struct UpdateRun {
-  DeviceSpan value;              ///< f32 master values
-  DeviceSpan compute;            ///< bf16 copy to refresh in the same pass, or empty
-  ConstDeviceSpan gradient;      ///< f32
+  DeviceSpan value;                 ///< f32 master values
+  DeviceSpan compute;               ///< bf16 copy to refresh in the same pass, or empty
+  ConstDeviceSpan gradient;         ///< f32
   std::array<DeviceSpan, 2> state;  ///< f32, as many as the kind has: {m}, {v} or {m, v}
 };
 

@@ -1,7 +1,7 @@
 // Defines: Batch, Mode, ParameterMemory, InputSpec, Model, build_model.
 //
-// A model is a planned graph over a parameter table. It knows shapes and arithmetic, never workers, files or steps. Built and planned
-// without allocating: `ballast plan` prints what it would need.
+// A model is a planned graph over a parameter table. It knows shapes and arithmetic, never workers, files or steps.
+// Built and planned without allocating: `ballast plan` prints what it would need.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +26,9 @@ enum class Mode : std::uint8_t {
 /// One micro-batch, in host memory that must live until the pass is over. Which spans are used: see InputSpec.
 struct Batch {
   std::int64_t samples = 0;
-  std::uint32_t step = 0;          ///< for dropout: part of the mask's key
-  std::uint32_t first_sample = 0;  ///< position of the first sample in the step's global batch: part of the mask's key
-  std::span<const float> features;        ///< samples x input elements (images BYXC), or empty
+  std::uint32_t step = 0;           ///< for dropout: part of the mask's key
+  std::uint32_t first_sample = 0;   ///< position of the first sample in the step's global batch: part of the mask's key
+  std::span<const float> features;  ///< samples x input elements (images BYXC), or empty
   std::span<const std::int32_t> tokens;   ///< samples x positions, or empty
   std::span<const std::int32_t> targets;  ///< samples x targets_per_sample; -1 is not counted
 };
@@ -48,8 +48,8 @@ struct ParameterMemory {
   DeviceSpan gradients;            ///< f32, accumulated into; empty for evaluation
 };
 
-/// Called by backward whenever the end of the gradient buffer grows final: gradients at flat offsets >= `offset` will not
-/// change any more in this pass. Called with falling offsets, the last time with 0.
+/// Called by backward whenever the end of the gradient buffer grows final: gradients at flat offsets >= `offset` will
+/// not change any more in this pass. Called with falling offsets, the last time with 0.
 using GradientsReady = std::function<void(std::int64_t offset)>;
 
 class Model {
@@ -75,11 +75,13 @@ class Model {
 
   /// Loss sums over the batch (not a mean). Waits for them.
   LossSums forward(const Batch& batch, Mode mode, const ParameterMemory& memory);
-  /// After forward(kTrain) of the same batch: gradients += d(loss sum * loss_scale) / d(parameter). Running statistics receive
-  /// batch statistic * samples * statistic_scale. A caller passes 1 / (targets in the global batch) and 1 / (samples in it).
+  /// After forward(kTrain) of the same batch: gradients += d(loss sum * loss_scale) / d(parameter). Running statistics
+  /// receive batch statistic * samples * statistic_scale. A caller passes 1 / (targets in the global batch) and 1 /
+  /// (samples in it).
   void backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
                 const GradientsReady& ready);
-  /// After forward: logits of the rows asked for, as f32 [rows.size(), classes]. A row is sample * positions + position.
+  /// After forward: logits of the rows asked for, as f32 [rows.size(), classes]. A row is sample * positions +
+  /// position.
   void download_logits(std::span<const std::int64_t> rows, std::span<float> logits);
 
  private:

@@ -1,8 +1,8 @@
 // Defines: ParameterKind, Initializer, Parameter, ParameterTable, initial_values.
 //
-// Parameters live in flat buffers (values, gradients, optimizer states) that all have the layout of one table. Reduction, update,
-// norm and checkpoint are operations on ranges of it. Order = order of declaration = forward order, so backward completes
-// gradients from the end of the buffer to its start.
+// Parameters live in flat buffers (values, gradients, optimizer states) that all have the layout of one table.
+// Reduction, update, norm and checkpoint are operations on ranges of it. Order = order of declaration = forward order,
+// so backward completes gradients from the end of the buffer to its start.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +46,8 @@ class ParameterTable {
   [[nodiscard]] const std::vector<Parameter>& all() const { return parameters_; }
   [[nodiscard]] int count() const { return static_cast<int>(parameters_.size()); }
   [[nodiscard]] std::int64_t flat_size() const { return flat_size_; }  ///< elements of a flat buffer, padding included
-  [[nodiscard]] std::int64_t trained_elements() const;                  ///< without padding and statistics
-  [[nodiscard]] int find(const std::string& name) const;                ///< -1 when absent
+  [[nodiscard]] std::int64_t trained_elements() const;                 ///< without padding and statistics
+  [[nodiscard]] int find(const std::string& name) const;               ///< -1 when absent
 
  private:
   std::vector<Parameter> parameters_;

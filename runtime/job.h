@@ -1,5 +1,5 @@
-// Defines: JobConfig and its sections: a job, as plain values with their defaults. The launcher fills it from a job file; its schema table
-// (launcher/schema.cc) gives every key its range, unit and help.
+// Defines: JobConfig and its sections: a job, as plain values with their defaults. The launcher fills it from a job
+// file; its schema table (launcher/schema.cc) gives every key its range, unit and help.
 #pragma once
 
 #include <array>
@@ -13,10 +13,11 @@ namespace ballast {
 struct JobSection {
   std::string dir = "runs/default";  ///< the run folder
   std::int64_t seed = 1;
-  std::int64_t steps = 0;            ///< 0: use epochs
-  double epochs = 0.0;               ///< 0: use steps
-  std::string resume = "auto";       ///< "auto": newest checkpoint of the run folder, if any | "never" | path of a checkpoint
-  double stop_after = 0.0;           ///< seconds of wall time, then checkpoint and exit 75; 0: never
+  std::int64_t steps = 0;  ///< 0: use epochs
+  double epochs = 0.0;     ///< 0: use steps
+  std::string resume =
+      "auto";               ///< "auto": newest checkpoint of the run folder, if any | "never" | path of a checkpoint
+  double stop_after = 0.0;  ///< seconds of wall time, then checkpoint and exit 75; 0: never
 };
 
 struct DataSection {
@@ -26,25 +27,26 @@ struct DataSection {
   double fraction = 0.1;
   std::string train_labels, validation_labels;  ///< idx: absent = found beside the images
   bool shuffle = true;
-  std::int64_t samples = 4096;       ///< synthetic only
+  std::int64_t samples = 4096;  ///< synthetic only
 };
 
 struct BatchSection {
   std::int64_t size = 64;  ///< samples per step, all workers together
-  std::int64_t shards = 0; ///< 0: workers of the first start, rounded up to a power of two, then kept by the checkpoint
+  std::int64_t shards =
+      0;                   ///< 0: workers of the first start, rounded up to a power of two, then kept by the checkpoint
   std::int64_t micro = 0;  ///< samples per micro-batch; 0: whole shard
 };
 
 struct OptimizerSection {
   std::string name = "adamw";  ///< "sgd" | "adagrad" | "rmsprop" | "adam" | "adamw"
   double lr = 1e-3;
-  double weight_decay = 0.0;   ///< decoupled
+  double weight_decay = 0.0;                  ///< decoupled
   std::array<double, 2> betas = {0.9, 0.95};  ///< adam, adamw
-  double momentum = 0.0;       ///< sgd
-  bool nesterov = false;       ///< sgd
-  double decay = 0.99;         ///< rmsprop: of the squared-gradient average
+  double momentum = 0.0;                      ///< sgd
+  bool nesterov = false;                      ///< sgd
+  double decay = 0.99;                        ///< rmsprop: of the squared-gradient average
   double epsilon = 1e-8;
-  double clip = 0.0;           ///< largest global gradient norm; 0: no clipping
+  double clip = 0.0;  ///< largest global gradient norm; 0: no clipping
   double l1 = 0.0, l2 = 0.0;
 };
 
@@ -56,17 +58,22 @@ struct ScheduleSection {
   double factor = 0.1;            ///< step: what a drop multiplies by
 };
 
-struct PrecisionSection { std::string compute = "f32"; };  ///< "f32" | "bf16"
-struct ComputeSection { std::string backend = "auto"; std::int64_t threads = 0; };
+struct PrecisionSection {
+  std::string compute = "f32";
+};  ///< "f32" | "bf16"
+struct ComputeSection {
+  std::string backend = "auto";
+  std::int64_t threads = 0;
+};
 struct CommSection {
   double bucket_mib = 8.0;
   std::int64_t coordinators = 0;  ///< 0 = "all"
   bool share_memory = true;
 };
 struct EvaluateSection {
-  std::int64_t every = 0;    ///< steps; 0: only at the end
-  std::int64_t batches = 0;  ///< global batches per evaluation; 0: the whole validation set
-  std::int64_t patience = 0; ///< early stopping after so many evaluations without a better loss; 0: never
+  std::int64_t every = 0;     ///< steps; 0: only at the end
+  std::int64_t batches = 0;   ///< global batches per evaluation; 0: the whole validation set
+  std::int64_t patience = 0;  ///< early stopping after so many evaluations without a better loss; 0: never
 };
 struct CheckpointSection {
   std::int64_t every_steps = 0;  ///< key "every": an integer is steps, "10min" is time; 0: only at the end

@@ -1,4 +1,5 @@
-// Defines: Optimizer, make_optimizer: which update rule, with which state tensors. One file per optimizer in runtime/optimizers/.
+// Defines: Optimizer, make_optimizer: which update rule, with which state tensors. One file per optimizer in
+// runtime/optimizers/.
 #pragma once
 
 #include <cstdint>

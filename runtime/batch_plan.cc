@@ -1,0 +1,61 @@
+// Implements BatchPlan of runtime/dataset.h.
+#include <algorithm>
+#include <string>
+
+#include "compute/philox.h"
+#include "runtime/dataset.h"
+
+namespace ballast {
+namespace {
+
+constexpr std::uint64_t kShuffle = 0x73687566666c65;  // "shuffle": its own branch of the seed's keys
+
+void check_divisible(std::int64_t batch, int shards) {
+  if (batch % shards == 0) return;
+  const std::int64_t below = batch / shards * shards;
+  const std::string fitting =
+      below > 0 ? std::to_string(below) + " or " + std::to_string(below + shards) : std::to_string(below + shards);
+  throw ConfigError("batch.size = " + std::to_string(batch) + " cannot be cut into batch.shards = " +
+                    std::to_string(shards) + " equal shards: set batch.size to " + fitting);
+}
+
+}  // namespace
+
+BatchPlan::BatchPlan(std::int64_t samples, std::int64_t batch, int shards, bool shuffle, std::uint64_t seed,
+                     const std::string& source)
+    : samples_(samples), batch_(batch), shards_(shards), shuffle_(shuffle), seed_(seed) {
+  require(batch > 0 && shards > 0, "a batch plan needs samples per batch and shards");
+  check_divisible(batch, shards);
+  if (samples < batch) {
+    throw DataError(source + ": ends after " + std::to_string(samples) +
+                    " training samples, fewer than one batch (batch.size = " + std::to_string(batch) +
+                    "): use more data or a smaller batch.size");
+  }
+}
+
+std::int64_t BatchPlan::steps_per_epoch() const { return (samples_ + batch_ - 1) / batch_; }
+
+std::int64_t BatchPlan::batch_size(std::int64_t step) const {
+  return std::min(batch_, samples_ - step % steps_per_epoch() * batch_);
+}
+
+std::vector<std::int64_t> BatchPlan::shard(std::int64_t step, int shard, std::int64_t& first) const {
+  require(step >= 0 && shard >= 0 && shard < shards_, "step or shard outside the batch plan");
+  const std::int64_t epoch = step / steps_per_epoch();
+  const std::int64_t in_batch = batch_size(step);
+  const std::int64_t quota =
+      batch_ / shards_;  // of the full batch: a short batch leaves the last shards short or empty
+  first = std::min(shard * quota, in_batch);
+  const std::int64_t end = std::min(first + quota, in_batch);
+  const std::uint64_t key = mix_key(mix_key(seed_, kShuffle), static_cast<std::uint64_t>(epoch));
+  const std::int64_t start = step % steps_per_epoch() * batch_;
+  std::vector<std::int64_t> indices;
+  indices.reserve(static_cast<std::size_t>(end - first));
+  for (std::int64_t position = first; position < end; ++position) {
+    const std::int64_t index = start + position;
+    indices.push_back(shuffle_ ? permuted_index(index, samples_, key) : index);
+  }
+  return indices;
+}
+
+}  // namespace ballast

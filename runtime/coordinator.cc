@@ -1,0 +1,281 @@
+#include "runtime/coordinator.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "compute/error.h"
+
+namespace ballast {
+namespace {
+
+constexpr std::int64_t kBlockElements = 8192;
+constexpr float kStatisticMomentum =
+    0.9F;  // running = 0.9 running + 0.1 batch, as the batch normalisation paper's users expect
+
+}  // namespace
+
+std::vector<Block> blocks_of(const ParameterTable& parameters) {
+  std::vector<Block> blocks;
+  for (const Parameter& parameter : parameters.all()) {
+    const std::int64_t end = parameter.offset + parameter.size;
+    for (std::int64_t begin = parameter.offset; begin < end; begin += kBlockElements) {
+      blocks.push_back({begin, std::min(begin + kBlockElements, end), parameter.compute});
+    }
+  }
+  return blocks;
+}
+
+std::vector<TensorSpec> tensors_of(const ParameterTable& parameters, const Optimizer& optimizer) {
+  std::vector<TensorSpec> tensors;
+  for (const Parameter& parameter : parameters.all()) {
+    tensors.push_back({parameter.name, parameter.shape, TensorFile::kWeights});
+  }
+  for (const std::string& state : optimizer.states()) {
+    for (const Parameter& parameter : parameters.all()) {
+      if (parameter.kind != ParameterKind::kTrained) continue;
+      tensors.push_back({state + "/" + parameter.name, parameter.shape, TensorFile::kOptimizer});
+    }
+  }
+  return tensors;
+}
+
+Coordinator::Coordinator(const ParameterTable& parameters, SplitAllReduce& gradients, Backend& backend,
+                         Communicator& world, const JobConfig& config, std::int64_t total_steps)
+    : parameters_(parameters),
+      gradients_(gradients),
+      backend_(backend),
+      world_(world),
+      config_(config.optimizer),
+      schedule_(config.schedule),
+      total_steps_(total_steps),
+      optimizer_(make_optimizer(config.optimizer)),
+      tensors_(tensors_of(parameters, *optimizer_)) {
+  find_runs();
+  std::int64_t trained = 0;
+  for (Run& run : runs_) {
+    if (parameters_[run.parameter].kind != ParameterKind::kTrained) continue;
+    run.state = trained;
+    trained += run.end - run.begin;
+  }
+  for (std::size_t i = 0; i < optimizer_->states().size(); ++i) {
+    states_.emplace_back(backend_, std::max<std::int64_t>(trained, 1), DType::kF32);
+    backend_.zero(states_.back().span());
+  }
+}
+
+void Coordinator::find_runs() {
+  const std::vector<Block>& blocks = gradients_.blocks();
+  int parameter = 0;
+  for (const Block& block : blocks) {
+    while (block.begin >= parameters_[parameter].offset + parameters_[parameter].size) ++parameter;
+    block_parameter_.push_back(parameter);
+  }
+  for (const Slice& slice : gradients_.my_slices()) {
+    for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
+      const auto at = static_cast<std::size_t>(b);
+      const bool first = b == slice.first_block || block_parameter_[at] != block_parameter_[at - 1];
+      if (first) runs_.push_back({block_parameter_[at], b, blocks[at].begin, blocks[at].end, 0});
+      runs_.back().end = blocks[at].end;
+    }
+  }
+}
+
+StepOutcome Coordinator::update(std::int64_t step, StepTotals& totals, unsigned flags, bool want_statistics) {
+  gradients_.reduce();
+  square_blocks();
+  agree(totals, flags);
+  const double norm = global_norm(step);
+  const double lr = learning_rate(schedule_, config_.lr, step, total_steps_);
+  if (want_statistics) {
+    value_squares_.assign(block_parameter_.size(), 0.0);
+    change_squares_.assign(block_parameter_.size(), 0.0);
+  }
+  apply(step, norm, lr);
+  gradients_.publish();
+  if (want_statistics) collect_statistics();
+  value_squares_.clear();
+  change_squares_.clear();
+
+  StepOutcome outcome{.gradient_norm = norm, .lr = lr};
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    const auto bits = static_cast<unsigned>(agreed_[agreed_.size() - static_cast<std::size_t>(world_.size() - rank)]);
+    outcome.stop = outcome.stop || (bits & kFlagStop) != 0;
+    outcome.save = outcome.save || (bits & kFlagSave) != 0;
+  }
+  return outcome;
+}
+
+void Coordinator::square_blocks() {
+  agreed_.assign(block_parameter_.size(), 0.0);
+  const std::vector<Block>& blocks = gradients_.blocks();
+  const DeviceSpan sum = gradients_.sum();
+  for (const Run& run : runs_) {
+    if (parameters_[run.parameter].kind != ParameterKind::kTrained) continue;
+    auto at = static_cast<std::size_t>(run.first_block);
+    for (std::int64_t begin = run.begin; begin < run.end; begin = blocks[at].end, ++at) {
+      agreed_[at] = backend_.sum_of_squares(sum.subspan(begin, blocks[at].end - begin));
+    }
+  }
+}
+
+// One small collective per step: 8 bytes per block (1 / 4096 of the gradient), three sums per shard and one word per
+// worker.
+void Coordinator::agree(StepTotals& totals, unsigned flags) {
+  for (auto* sums : {&totals.loss, &totals.rows, &totals.correct}) {
+    agreed_.insert(agreed_.end(), sums->begin(), sums->end());
+  }
+  const std::size_t flags_at = agreed_.size();
+  agreed_.resize(flags_at + static_cast<std::size_t>(world_.size()), 0.0);
+  agreed_[flags_at + static_cast<std::size_t>(world_.rank())] = flags;
+  world_.all_reduce_disjoint(agreed_);
+  auto from = agreed_.begin() + static_cast<std::ptrdiff_t>(block_parameter_.size());
+  for (auto* sums : {&totals.loss, &totals.rows, &totals.correct}) {
+    const auto to = from + static_cast<std::ptrdiff_t>(sums->size());
+    std::copy(from, to, sums->begin());
+    from = to;
+  }
+}
+
+double Coordinator::global_norm(std::int64_t step) const {
+  double squares = 0.0;
+  for (std::size_t b = 0; b < block_parameter_.size(); ++b) {
+    if (!std::isfinite(agreed_[b])) {
+      throw Error("step " + std::to_string(step) + ": the gradient of " + parameters_[block_parameter_[b]].name +
+                  " is not finite. Lower optimizer.lr, set optimizer.clip or lengthen schedule.warmup, and start again "
+                  "from the last "
+                  "checkpoint");
+    }
+    squares += agreed_[b];
+  }
+  return std::sqrt(squares);
+}
+
+UpdateRule Coordinator::rule_for(const Parameter& parameter, const UpdateRule& base) const {
+  if (parameter.kind == ParameterKind::kStatistic) return {.kind = UpdateKind::kAverage, .beta1 = kStatisticMomentum};
+  UpdateRule rule = base;
+  if (!parameter.decays()) rule.weight_decay = rule.l1 = rule.l2 = 0.0F;
+  return rule;
+}
+
+UpdateRun Coordinator::memory_of(const Run& run, std::int64_t begin, std::int64_t end) const {
+  const Parameter& parameter = parameters_[run.parameter];
+  const std::int64_t size = end - begin;
+  UpdateRun memory;
+  memory.value = gradients_.values().subspan(begin, size);
+  memory.gradient = gradients_.sum().subspan(begin, size);
+  if (parameter.compute == DType::kBF16) memory.compute = gradients_.compute_values().subspan(begin, size);
+  if (parameter.kind != ParameterKind::kTrained) return memory;
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    memory.state[i] = states_[i].span().subspan(run.state + begin - run.begin, size);
+  }
+  return memory;
+}
+
+void Coordinator::apply(std::int64_t step, double norm, double lr) {
+  UpdateRule base = optimizer_->rule(step, lr);
+  base.l1 = static_cast<float>(config_.l1);
+  base.l2 = static_cast<float>(config_.l2);
+  const bool clipped = config_.clip > 0.0 && norm > config_.clip;
+  base.gradient_scale = clipped ? static_cast<float>(config_.clip / norm) : 1.0F;
+  for (const Run& run : runs_) {
+    const UpdateRule rule = rule_for(parameters_[run.parameter], base);
+    if (value_squares_.empty()) {
+      backend_.update(rule, memory_of(run, run.begin, run.end));
+    } else {
+      apply_with_statistics(run, rule);
+    }
+  }
+}
+
+void Coordinator::apply_with_statistics(const Run& run, const UpdateRule& rule) {
+  UpdateRule with_sums = rule;
+  with_sums.want_sums = true;
+  const std::vector<Block>& blocks = gradients_.blocks();
+  auto at = static_cast<std::size_t>(run.first_block);
+  for (std::int64_t begin = run.begin; begin < run.end; begin = blocks[at].end, ++at) {
+    const UpdateSums sums = backend_.update(with_sums, memory_of(run, begin, blocks[at].end));
+    value_squares_[at] = sums.value_squares;
+    change_squares_[at] = sums.change_squares;
+  }
+}
+
+void Coordinator::collect_statistics() {
+  world_.all_reduce_disjoint(value_squares_);
+  world_.all_reduce_disjoint(change_squares_);
+  statistics_.clear();
+  for (std::size_t b = 0; b < block_parameter_.size(); ++b) {
+    const int parameter = block_parameter_[b];
+    if (parameters_[parameter].kind != ParameterKind::kTrained) continue;
+    if (statistics_.empty() || statistics_.back().parameter != parameter)
+      statistics_.push_back({.parameter = parameter});
+    statistics_.back().gradient_norm += agreed_[b];
+    statistics_.back().value_norm += value_squares_[b];
+    statistics_.back().change_norm += change_squares_[b];
+  }
+  for (ParameterStatistics& s : statistics_) {
+    for (double* norm : {&s.gradient_norm, &s.value_norm, &s.change_norm}) *norm = std::sqrt(*norm);
+  }
+}
+
+void Coordinator::initialise(std::uint64_t seed) {
+  std::vector<float> host;
+  for (const Run& run : runs_) {
+    const Parameter& parameter = parameters_[run.parameter];
+    host.resize(static_cast<std::size_t>(run.end - run.begin));
+    initial_values(parameter, seed, run.begin - parameter.offset, host);
+    backend_.upload(std::as_bytes(std::span(host)), gradients_.values().subspan(run.begin, run.end - run.begin));
+  }
+  refresh_compute_values();
+  gradients_.publish();
+}
+
+void Coordinator::refresh_compute_values() {
+  for (const Run& run : runs_) {
+    if (parameters_[run.parameter].compute != DType::kBF16) continue;
+    const std::int64_t size = run.end - run.begin;
+    backend_.convert(gradients_.values().subspan(run.begin, size),
+                     gradients_.compute_values().subspan(run.begin, size));
+  }
+}
+
+void Coordinator::load(const Checkpoint& checkpoint) {
+  require_same_tensors(checkpoint, tensors_);
+  checkpoint.read(writable_pieces());
+  refresh_compute_values();
+  gradients_.publish();
+}
+
+std::vector<TensorPiece> Coordinator::writable_pieces() const {
+  const auto host = [](DeviceSpan span) {
+    return std::span(static_cast<float*>(span.data), static_cast<std::size_t>(span.size));
+  };
+  // Number of each trained parameter among the trained ones: optimizer tensors follow the weights in that order.
+  std::vector<int> trained_number(static_cast<std::size_t>(parameters_.count()), 0);
+  int trained = 0;
+  for (int p = 0; p < parameters_.count(); ++p) {
+    trained_number[static_cast<std::size_t>(p)] = trained;
+    if (parameters_[p].kind == ParameterKind::kTrained) ++trained;
+  }
+  std::vector<TensorPiece> pieces;
+  for (const Run& run : runs_) {
+    const Parameter& parameter = parameters_[run.parameter];
+    const std::int64_t begin = run.begin - parameter.offset;
+    const UpdateRun memory = memory_of(run, run.begin, run.end);
+    pieces.push_back({run.parameter, begin, host(memory.value)});
+    if (parameter.kind != ParameterKind::kTrained) continue;
+    for (std::size_t i = 0; i < states_.size(); ++i) {
+      const int tensor =
+          parameters_.count() + static_cast<int>(i) * trained + trained_number[static_cast<std::size_t>(run.parameter)];
+      pieces.push_back({tensor, begin, host(memory.state[i])});
+    }
+  }
+  return pieces;
+}
+
+std::vector<ConstTensorPiece> Coordinator::pieces() const {
+  std::vector<ConstTensorPiece> pieces;
+  for (const TensorPiece& piece : writable_pieces()) pieces.push_back({piece.tensor, piece.begin, piece.values});
+  return pieces;
+}
+
+}  // namespace ballast

@@ -1,0 +1,76 @@
+#include "runtime/resume.h"
+
+#include <filesystem>
+
+#include "compute/error.h"
+
+namespace ballast {
+namespace {
+
+bool is_checkpoint(const std::filesystem::path& path) { return path.filename().string().starts_with("step-"); }
+
+std::string directory_asked_for(const std::string& resume) {
+  std::filesystem::path path(resume);
+  if (!path.has_filename()) path = path.parent_path();
+  return path.string();
+}
+
+void require_equal(const char* key, std::int64_t stored, std::int64_t now) {
+  if (stored == now) return;
+  throw ConfigError(std::string(key) + " = " + std::to_string(now) + " but the checkpoint was trained with " +
+                    std::to_string(stored) + ": keep " + std::to_string(stored) +
+                    ", or start a new run in another job.dir");
+}
+
+}  // namespace
+
+std::string checkpoint_folder(const JobConfig& config) { return config.job.dir + "/checkpoints"; }
+
+std::optional<Checkpoint> find_resume_point(FileSystem& files, Communicator& world, const JobConfig& config,
+                                            std::vector<std::string>& warnings) {
+  const std::string& resume = config.job.resume;
+  const std::string own = checkpoint_folder(config);
+  if (resume == "never") {
+    if (!list_checkpoints(files, own).empty()) {
+      throw ConfigError("job.resume = \"never\" but " + own +
+                        " holds checkpoints: choose another job.dir, remove them, or set job.resume = \"auto\"");
+    }
+    return std::nullopt;
+  }
+  std::optional<Checkpoint> newest = newest_checkpoint(files, world, own, warnings);
+  if (newest || resume == "auto") return newest;
+  const std::string path = directory_asked_for(resume);
+  if (is_checkpoint(path)) return Checkpoint::open(files, path);
+  for (const std::string& folder : {path + "/checkpoints", path}) {
+    newest = newest_checkpoint(files, world, folder, warnings);
+    if (newest) return newest;
+  }
+  throw DataError("job.resume = \"" + resume + "\": there is no checkpoint");
+}
+
+void Continuity::write_to(TrainingState& state) const {
+  state.seed = seed;
+  state.shards = shards;
+  state.numbers["batch.size"] = static_cast<double>(batch);
+  state.numbers["batch.micro"] = static_cast<double>(micro);
+  state.texts["data.fingerprint"] = data;
+}
+
+void require_continuable(const TrainingState& state, const Continuity& now) {
+  const auto stored = [&state](const char* key) {
+    const auto found = state.numbers.find(key);
+    if (found == state.numbers.end()) throw DataError(std::string("the checkpoint's state lacks ") + key);
+    return static_cast<std::int64_t>(found->second);
+  };
+  require_equal("job.seed", static_cast<std::int64_t>(state.seed), static_cast<std::int64_t>(now.seed));
+  require_equal("batch.shards", state.shards, now.shards);
+  require_equal("batch.size", stored("batch.size"), now.batch);
+  require_equal("batch.micro", stored("batch.micro"), now.micro);
+  const auto data = state.texts.find("data.fingerprint");
+  if (data != state.texts.end() && data->second == now.data) return;
+  throw DataError(
+      "the training data is not what the checkpoint was trained on: restore data.train, or start a new run in another "
+      "job.dir");
+}
+
+}  // namespace ballast

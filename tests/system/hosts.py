@@ -1,0 +1,75 @@
+"""Several hosts on one machine: network namespaces on a bridge, each with its own host name and MPI daemon. Needs root."""
+import os
+import pathlib
+import shutil
+import subprocess
+
+
+def missing():
+    """Why hosts cannot be played here, or an empty text."""
+    if os.getuid() != 0:
+        return "playing several hosts needs root (network namespaces)"
+    for tool in ("ip", "unshare"):
+        if not shutil.which(tool):
+            return f"playing several hosts needs the program `{tool}`"
+    probe = f"ballast-{os.getpid()}-probe"
+    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True)
+    if made.returncode != 0:
+        return f"playing several hosts needs network namespaces: {made.stderr.strip()}"
+    subprocess.run(["ip", "netns", "del", probe], check=True)
+    return ""
+
+
+class Hosts:
+    """A context manager. mpirun(slots) is the command that starts slots[i] workers on host i."""
+
+    def __init__(self, count, folder):
+        self.count = count
+        self.names = [f"ballast-{os.getpid()}-h{i + 1}" for i in range(count)]
+        self.switch = f"ballast-{os.getpid()}-switch"
+        self.agent = pathlib.Path(folder) / "agent"
+
+    def __enter__(self):
+        try:
+            self._build()
+        except BaseException:
+            self._tear_down()
+            raise
+        return self
+
+    def __exit__(self, *_exception):
+        self._tear_down()
+
+    def _build(self):
+        self._ip("netns", "add", self.switch)
+        self._ip("-n", self.switch, "link", "add", "bridge", "type", "bridge")
+        self._ip("-n", self.switch, "link", "set", "bridge", "up")
+        for i, name in enumerate(self.names):
+            self._ip("netns", "add", name)
+            self._ip("-n", name, "link", "set", "lo", "up")
+            self._ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", f"port{i + 1}", "netns", self.switch)
+            self._ip("-n", name, "addr", "add", f"10.99.0.{i + 1}/24", "dev", "eth0")
+            self._ip("-n", name, "link", "set", "eth0", "up")
+            self._ip("-n", self.switch, "link", "set", f"port{i + 1}", "master", "bridge", "up")
+        # What ssh would do: run the daemon's command line on the host with that address.
+        self.agent.write_text(f"""#!/bin/sh
+host=h${{1##*.}}
+shift
+exec ip netns exec ballast-{os.getpid()}-$host unshare --uts sh -c "hostname $host; $*"
+""")
+        self.agent.chmod(0o755)
+
+    def _tear_down(self):
+        for name in [*self.names, self.switch]:
+            subprocess.run(["ip", "netns", "del", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def mpirun(self, slots):
+        hosts = ",".join(f"10.99.0.{i + 1}:{slots[i]}" for i in range(len(slots)))
+        network = "10.99.0.0/24"
+        return ["ip", "netns", "exec", self.names[0], "unshare", "--uts", "sh", "-c", 'hostname h1; exec "$@"', "sh",
+                "mpirun", "--mca", "plm_rsh_agent", str(self.agent), "--mca", "btl", "self,vader,tcp",
+                "--mca", "btl_tcp_if_include", network, "--mca", "oob_tcp_if_include", network, "--host", hosts]
+
+    @staticmethod
+    def _ip(*arguments):
+        subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)

@@ -1,0 +1,34 @@
+"""The same bits over several hosts as on one.
+
+hosts_test.py MODEL PRECISION
+"""
+import sys
+import unittest
+
+import hosts
+import jobs
+
+LAYOUTS = [[1, 1], [2, 1], [2, 2], [1, 1, 1], [1, 2, 1]]
+COORDINATORS = ["all", 1, 2]
+
+
+@unittest.skipIf(hosts.missing(), hosts.missing())
+class TestHosts(jobs.SystemTest):
+    model = precision = None
+
+    def test_same_bits_over_two_and_three_hosts(self):
+        alone = jobs.RunFolder(self.folder / "alone", jobs.small_job(self.model, self.precision))
+        alone.train()
+        expected = alone.digest(), alone.losses()
+        with hosts.Hosts(3, self.folder) as group:
+            for number, slots in enumerate(LAYOUTS):
+                job = jobs.RunFolder(self.folder / str(number), jobs.small_job(self.model, self.precision))
+                job.train(f"comm.coordinators={COORDINATORS[number % 3]}", "comm.bucket_mib=0.05", "compute.threads=1",
+                          prefix=group.mpirun(slots))
+                self.assertEqual((job.digest(), job.losses()), expected, slots)
+
+
+if __name__ == "__main__":
+    TestHosts.precision = sys.argv.pop()
+    TestHosts.model = sys.argv.pop()
+    jobs.main()

@@ -1,0 +1,75 @@
+"""Workers killed with SIGKILL at random moments, each time resumed on another number of workers: the bits of the uninterrupted run."""
+import os
+import random
+import signal
+import time
+
+import jobs
+
+KILLS = 20
+STEPS = 120
+
+
+def killed_job():
+    """Saves every third step, so that about half of the moments fall into a save."""
+    sections = jobs.small_job("gpt", "bf16", steps=STEPS)
+    sections["model"].update(width=64, context=32)
+    sections["checkpoint"] = {"every": 3, "keep": 2}
+    return sections
+
+
+class TestKill(jobs.SystemTest):
+    def kill_one(self, job, workers, step, choose):
+        """Starts the job, waits for `step` (or a moment of the start for None), kills; returns whether it was still running."""
+        metrics = job.dir / "metrics.jsonl"
+        before = metrics.stat().st_mtime_ns if metrics.exists() else 0
+        running = job.start("compute.threads=1", workers=workers)
+        jobs.wait_for(lambda: len(running.workers()) == workers or running.process.poll() is not None, what="all workers")
+        if step is None:
+            time.sleep(choose.uniform(0.0, 0.6))
+        else:
+            moved = lambda: metrics.exists() and metrics.stat().st_mtime_ns != before and job.last_step() >= step
+            jobs.wait_for(lambda: moved() or running.process.poll() is not None, seconds=60, what=f"step {step}")
+            time.sleep(choose.uniform(0.0, 0.03))
+        alive = running.workers()
+        for pid in alive if choose.random() < 0.3 else choose.sample(alive, min(1, len(alive))):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        result = running.wait(timeout=15)
+        self.assertFalse(result.leftovers, "processes outlive a killed job")
+        return result
+
+    def test_killed_at_random_moments(self):
+        seed = int(os.environ.get("BALLAST_KILL_SEED", "20240229"))
+        print("seed", seed, "(BALLAST_KILL_SEED)")
+        choose = random.Random(seed)
+        shared_memory = set(os.listdir("/dev/shm"))
+        whole = jobs.RunFolder(self.folder / "whole", killed_job())
+        whole.train(workers=2)
+
+        job = jobs.RunFolder(self.folder / "killed", killed_job())
+        moments = sorted(choose.randrange(1, STEPS - 3) for _ in range(KILLS - 5)) + [None] * 5
+        for i in range(5):  # five moments of the start, spread among those of the steps
+            moments.insert(3 * i + 1, moments.pop())
+        codes = []
+        for number, step in enumerate(moments):
+            workers = [2, 4, 1, 3][number % 4]
+            codes.append(self.kill_one(job, workers, step, choose).code)
+            self.assertLessEqual(len([path for path in job.checkpoints()]), 4, "old checkpoints are removed")
+        print("exit codes", codes)
+        self.assertGreaterEqual(sum(code not in (0, 75) for code in codes), KILLS - 1, "the kills struck")
+
+        result = job.train(workers=2)
+        self.assertNotIn("Traceback", result.err)
+        self.assertEqual(job.digest(), whole.digest())
+        self.assertEqual(job.losses(), whole.losses(), "metrics.jsonl holds every step once")
+        left = {name for name in set(os.listdir("/dev/shm")) - shared_memory if not name.startswith(("vader", "sem.", "pulse"))}
+        self.assertFalse(left, "shared memory is left behind")
+        hidden = [path.name for path in (job.dir / "checkpoints").iterdir() if not path.name.startswith("step-")]
+        self.assertFalse([name for name in hidden if "tmp" in name or "partial" in name], "half-written checkpoints are left behind")
+
+
+if __name__ == "__main__":
+    jobs.main()
