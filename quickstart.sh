@@ -28,7 +28,7 @@ cmake/install_packages.sh build
 
 stage "2. Build"
 cmake --preset release -DBALLAST_TESTS=OFF >/dev/null
-cmake --build --preset release --target ballast_program -- --quiet
+cmake --build --preset release --target ballast -- --quiet
 
 stage "3. Train with $workers workers, and stop after step $stop_at"
 command=(mpirun -n "$workers" --bind-to none --oversubscribe "$ballast" train "$job" "job.dir=$run")

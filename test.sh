@@ -44,7 +44,7 @@ fi
 
 stage release tests
 case $mode in
-  --quick) ctest --preset release -j "$jobs" -L '^(unit|mpi)$' ;;
+  --quick) ctest --preset release -j "$jobs" -L '^(unit|mpi|rules)$' ;;
   --long) ctest --preset release -j "$jobs" ;;
   *) ctest --preset release -j "$jobs" -LE '^long$' ;;
 esac

@@ -74,22 +74,37 @@ class Checkpoint {
   /// they were written. Optimizer state is not part of it.
   [[nodiscard]] std::string weights_digest() const;
 
-  // Layout of one segment: a run of elements of one tensor with its own digest.
+  // A run of elements of one tensor with its own digest.
   struct Segment {
     int tensor = 0;
     std::int64_t begin = 0, end = 0;  ///< elements
     std::string digest;               ///< 32 hex digits
   };
+  // One of weights.h5, optimizer.h5 and state.
+  struct StoredFile {
+    std::string name;
+    std::int64_t size = 0;  ///< bytes
+    std::string digest;     ///< of every byte that is not tensor data
+  };
 
  private:
-  friend class CheckpointWriter;
+  friend std::optional<Checkpoint> newest_checkpoint(FileSystem&, Communicator&, const std::string&,
+                                                     std::vector<std::string>&);
+  // From the bytes of the manifest and the state: touches no file.
+  Checkpoint(FileSystem& files, const std::string& directory, std::string manifest_text, const std::string& state_text);
+  [[nodiscard]] std::string pack() const;  ///< what another worker needs to build the same Checkpoint
+  void check_files() const;
+  void check_segment(File& file, const Segment& segment, std::span<float> values) const;
+  [[nodiscard]] std::string path_of(TensorFile file) const;
+
   FileSystem* files_ = nullptr;
   std::string directory_;
+  std::string manifest_text_;
   TrainingState state_;
+  std::vector<StoredFile> stored_;
   std::vector<TensorSpec> tensors_;
   std::vector<std::int64_t> offsets_;  ///< of each tensor's data in its file, bytes
   std::vector<Segment> segments_;      ///< by tensor and begin; they cover every tensor without hole or overlap
-  std::int64_t bytes_ = 0;
 };
 
 /// Throws DataError naming the first tensor that differs, with both shapes, unless the checkpoint's tensors are

@@ -69,7 +69,7 @@ class SplitAllReduce {
   void shard_done(int shard);
   void gradients_ready(std::int64_t offset);
   void reduce();
-  void publish();
+  void publish();  ///< also without a step before it: the first values, or those of a checkpoint
 
  private:
   class Impl;

@@ -44,7 +44,8 @@ std::optional<double> parse_duration(const std::string& text) {
 }
 
 std::string format_duration(double seconds) {
-  constexpr std::array<std::pair<std::int64_t, const char*>, 4> kUnits = {{{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}}};
+  constexpr std::array<std::pair<std::int64_t, const char*>, 4> kUnits = {
+      {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}}};
   if (seconds == 0.0 || seconds != std::floor(seconds) || seconds > kLongest) return number_text(seconds) + "s";
   auto left = static_cast<std::int64_t>(seconds);
   std::string text;

@@ -19,7 +19,8 @@ struct Key {
   std::string range;  ///< "1 or more", "one of \"f32\", \"bf16\"", or ""
   std::string unit;   ///< "steps", or ""
   std::string help;   ///< one sentence, without its full stop
-  /// Stores the value, or leaves the config alone and says what it needs: "expected an integer", "is out of range: ...".
+  /// Stores the value, or leaves the config alone and says what it needs: "expected an integer", "is out of range:
+  /// ...".
   std::function<std::string(JobConfig&, const Value&)> set;
   std::function<std::string(const JobConfig&)> print;  ///< the value as TOML
 
@@ -47,7 +48,8 @@ using Choices = std::vector<std::string>;
 using Numbers = std::array<double, 2>;
 using Integers = std::vector<std::int64_t>;
 
-// How each type reads and prints, apart from where it is stored. The functions return a complaint, or "" when the value is good.
+// How each type reads and prints, apart from where it is stored. The functions return a complaint, or "" when the value
+// is good.
 [[nodiscard]] std::string read_integer(const Value& value, const Range& range, std::int64_t& out);
 [[nodiscard]] std::string read_number(const Value& value, const Range& range, double& out);
 [[nodiscard]] std::string read_boolean(const Value& value, bool& out);

@@ -1,7 +1,9 @@
 #include "launcher/number_text.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 
 namespace ballast {
@@ -12,6 +14,12 @@ std::string shortest(Number value) {
   std::array<char, 64> buffer{};
   const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
   return {buffer.data(), result.ptr};
+}
+
+std::string formatted(const char* format, double value) {
+  std::array<char, 64> buffer{};
+  std::snprintf(buffer.data(), buffer.size(), format, value);
+  return buffer.data();
 }
 
 }  // namespace
@@ -40,6 +48,36 @@ std::string toml_string(const std::string& text) {
     }
   }
   return quoted + '"';
+}
+
+std::string short_number(double value) { return formatted("%.4g", value); }
+
+std::string bytes_text(double bytes) {
+  constexpr std::array<const char*, 6> kUnits = {" B", " KiB", " MiB", " GiB", " TiB", " PiB"};
+  std::size_t unit = 0;
+  for (; bytes >= 1024.0 && unit + 1 < kUnits.size(); ++unit) bytes /= 1024.0;
+  return formatted(unit == 0 ? "%.0f" : "%.1f", bytes) + kUnits[unit];
+}
+
+std::string count_text(std::int64_t count) {
+  std::string text = std::to_string(count);
+  const std::size_t first = count < 0 ? 1 : 0;
+  for (std::size_t at = text.size(); at > first + 3;) text.insert(at -= 3, ",");
+  return text;
+}
+
+std::string seconds_text(double seconds) {
+  if (!(seconds < 3.6e9)) return "?";
+  const auto whole = static_cast<long>(std::llround(std::max(seconds, 0.0)));
+  std::array<char, 48> buffer{};
+  if (whole < 60) {
+    std::snprintf(buffer.data(), buffer.size(), "%lds", whole);
+  } else if (whole < 3600) {
+    std::snprintf(buffer.data(), buffer.size(), "%ldm%02lds", whole / 60, whole % 60);
+  } else {
+    std::snprintf(buffer.data(), buffer.size(), "%ldh%02ldm", whole / 3600, whole % 3600 / 60);
+  }
+  return buffer.data();
 }
 
 }  // namespace ballast

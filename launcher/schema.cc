@@ -1,83 +1,11 @@
 #include "launcher/schema.h"
 
-#include <utility>
-
 #include "launcher/duration.h"
 #include "launcher/number_text.h"
-#include "launcher/suggestion.h"
+#include "launcher/section_keys.h"
 
 namespace ballast {
 namespace {
-
-using std::to_string;
-
-/// Adds keys whose values are members of one section of JobConfig.
-template <class Section>
-class SectionKeys {
- public:
-  SectionKeys(std::string name, Section JobConfig::* section, std::vector<Key>& keys)
-      : name_(std::move(name)), section_(section), keys_(keys) {}
-
-  void integer(const char* key, std::int64_t Section::* member, Range range, KeyText text) {
-    add(key, "integer", range.text(), std::move(text),
-        [=, s = section_](JobConfig& c, const Value& v) { return read_integer(v, range, c.*s.*member); },
-        [=, s = section_](const JobConfig& c) { return to_string(c.*s.*member); });
-  }
-  void number(const char* key, double Section::* member, Range range, KeyText text) {
-    add(key, "number", range.text(), std::move(text),
-        [=, s = section_](JobConfig& c, const Value& v) { return read_number(v, range, c.*s.*member); },
-        [=, s = section_](const JobConfig& c) { return toml_number(number_text(c.*s.*member)); });
-  }
-  void number(const char* key, float Section::* member, Range range, KeyText text) {
-    const auto set = [=, s = section_](JobConfig& c, const Value& v) {
-      double number = c.*s.*member;
-      std::string complaint = read_number(v, range, number);
-      c.*s.*member = static_cast<float>(number);
-      return complaint;
-    };
-    add(key, "number", range.text(), std::move(text), set,
-        [=, s = section_](const JobConfig& c) { return toml_number(number_text(c.*s.*member)); });
-  }
-  void boolean(const char* key, bool Section::* member, KeyText text) {
-    add(key, "true or false", "", std::move(text),
-        [=, s = section_](JobConfig& c, const Value& v) { return read_boolean(v, c.*s.*member); },
-        [=, s = section_](const JobConfig& c) { return std::string(c.*s.*member ? "true" : "false"); });
-  }
-  void text(const char* key, std::string Section::* member, const Choices& choices, KeyText text) {
-    add(key, "text", choices.empty() ? "" : "one of " + choices_text(choices), std::move(text),
-        [=, s = section_](JobConfig& c, const Value& v) { return read_text(v, choices, c.*s.*member); },
-        [=, s = section_](const JobConfig& c) { return toml_string(c.*s.*member); });
-  }
-  void integers(const char* key, Integers Section::* member, Range range, std::size_t count, KeyText text) {
-    add(key, count == 0 ? "list of integers" : "list of " + to_string(count) + " integers", range.text() + " each",
-        std::move(text),
-        [=, s = section_](JobConfig& c, const Value& v) { return read_integers(v, range, count, c.*s.*member); },
-        [=, s = section_](const JobConfig& c) { return print_integers(c.*s.*member); });
-  }
-  void numbers(const char* key, Numbers Section::* member, Range range, KeyText text) {
-    add(key, "list of 2 numbers", range.text() + " each", std::move(text),
-        [=, s = section_](JobConfig& c, const Value& v) { return read_numbers(v, range, c.*s.*member); },
-        [=, s = section_](const JobConfig& c) { return print_numbers(c.*s.*member); });
-  }
-  /// A key with rules of its own: `set` and `print` work on the whole section.
-  template <class Set, class Print>
-  void special(const char* key, const char* type, const char* range, KeyText text, Set set, Print print) {
-    add(key, type, range, std::move(text),
-        [=, s = section_](JobConfig& c, const Value& v) -> std::string { return set(c.*s, v); },
-        [=, s = section_](const JobConfig& c) -> std::string { return print(c.*s); });
-  }
-
- private:
-  void add(const char* key, std::string type, std::string range, KeyText text,
-           std::function<std::string(JobConfig&, const Value&)> set, std::function<std::string(const JobConfig&)> print) {
-    keys_.push_back({name_, key, std::move(type), std::move(range), std::move(text.unit), std::move(text.help),
-                     std::move(set), std::move(print)});
-  }
-
-  std::string name_;
-  Section JobConfig::* section_;
-  std::vector<Key>& keys_;
-};
 
 // An integer or number of seconds, or a text such as "3h50m".
 std::string read_duration(const Value& value, double& out) {
@@ -109,29 +37,38 @@ void add_job(std::vector<Key>& all) {
   keys.number("epochs", &JobSection::epochs, at_least(0),
               {"passes over the training data", "Length of the run; 0: `steps` says it"});
   keys.text("resume", &JobSection::resume, {},
-            {"", "\"auto\": go on from the run folder's newest checkpoint, if there is one; \"never\": start afresh, "
-                 "refused where checkpoints exist; or the path of a checkpoint"});
-  keys.special("stop_after", "duration", "0 to 1e+09", {"seconds", "Checkpoint and stop with exit code 75 after this wall time, "
-               "for batch systems with a time limit: \"3h50m\"; 0: never"},
-               [](JobSection& job, const Value& value) { return read_duration(value, job.stop_after); },
-               [](const JobSection& job) { return toml_string(format_duration(job.stop_after)); });
+            {"",
+             "\"auto\": go on from the run folder's newest checkpoint, if there is one; \"never\": start afresh, "
+             "refused where checkpoints exist; or the path of a checkpoint"});
+  keys.special(
+      "stop_after", "duration", "0 to 1e+09",
+      {"seconds",
+       "Checkpoint and stop with exit code 75 after this wall time, "
+       "for batch systems with a time limit: \"3h50m\"; 0: never"},
+      [](JobSection& job, const Value& value) { return read_duration(value, job.stop_after); },
+      [](const JobSection& job) { return toml_string(format_duration(job.stop_after)); });
 }
 
 void add_model(std::vector<Key>& all) {
   SectionKeys<ModelConfig> keys("model", &JobConfig::model, all);
   keys.text("name", &ModelConfig::name, {"mlp", "convnet", "gpt"},
             {"", "Perceptron, residual convolutional network, or GPT-2"});
-  keys.number("dropout", &ModelConfig::dropout, fraction_below_one(), {"", "Share of activations set to zero in training"});
+  keys.number("dropout", &ModelConfig::dropout, fraction_below_one(),
+              {"", "Share of activations set to zero in training"});
   keys.text("initializer", &ModelConfig::initializer, {"auto", "xavier", "he", "normal"},
             {"", "First weights; \"auto\" is what the model's paper uses"});
   keys.integer("features", &ModelConfig::features, between(1, 1e9), {"", "mlp: numbers in a sample"});
   keys.integers("hidden", &ModelConfig::hidden, between(1, 1e9), 0, {"", "mlp: widths of the hidden layers"});
   keys.integer("classes", &ModelConfig::classes, between(2, 1e9), {"", "mlp, convnet: classes to tell apart"});
   keys.integer("image_rows", &ModelConfig::image_rows, between(1, 65536), {"pixels", "convnet: height of an image"});
-  keys.integer("image_columns", &ModelConfig::image_columns, between(1, 65536), {"pixels", "convnet: width of an image"});
-  keys.integer("image_channels", &ModelConfig::image_channels, between(1, 65536), {"", "convnet: 1 for grey, 3 for colour"});
-  keys.integers("channels", &ModelConfig::channels, between(1, 65536), 3, {"", "convnet: channels of the three stages"});
-  keys.integer("depth", &ModelConfig::depth, between(1, 1000), {"", "convnet: residual blocks in each stage; 3 is ResNet-20"});
+  keys.integer("image_columns", &ModelConfig::image_columns, between(1, 65536),
+               {"pixels", "convnet: width of an image"});
+  keys.integer("image_channels", &ModelConfig::image_channels, between(1, 65536),
+               {"", "convnet: 1 for grey, 3 for colour"});
+  keys.integers("channels", &ModelConfig::channels, between(1, 65536), 3,
+                {"", "convnet: channels of the three stages"});
+  keys.integer("depth", &ModelConfig::depth, between(1, 1000),
+               {"", "convnet: residual blocks in each stage; 3 is ResNet-20"});
   keys.integer("layers", &ModelConfig::layers, between(1, 10000), {"", "gpt: transformer blocks"});
   keys.integer("heads", &ModelConfig::heads, between(1, 10000), {"", "gpt: attention heads; they divide `width`"});
   keys.integer("width", &ModelConfig::width, between(1, 1e6), {"", "gpt: channels of the residual stream"});
@@ -159,13 +96,16 @@ std::string print_validation(const DataSection& data) {
 void add_data(std::vector<Key>& all) {
   SectionKeys<DataSection> keys("data", &JobConfig::data, all);
   keys.text("format", &DataSection::format, {"text", "tokens", "idx", "synthetic"},
-            {"", "Bytes of any file; uint16 tokens with or without llm.c's header; images and labels as MNIST has them, "
-                 "gzipped or not; or made up"});
-  keys.text("train", &DataSection::train, {}, {"", "Path of the training data; needed unless the format is \"synthetic\""});
+            {"",
+             "Bytes of any file; uint16 tokens with or without llm.c's header; images and labels as MNIST has them, "
+             "gzipped or not; or made up"});
+  keys.text("train", &DataSection::train, {},
+            {"", "Path of the training data; needed unless the format is \"synthetic\""});
   keys.special("validation", "text or number", "at least 0 and below 1",
                {"", "Path of the validation data, or the fraction that is split off the end of the training data"},
                set_validation, print_validation);
-  keys.text("train_labels", &DataSection::train_labels, {}, {"", "idx: path of the labels; empty: found beside the images"});
+  keys.text("train_labels", &DataSection::train_labels, {},
+            {"", "idx: path of the labels; empty: found beside the images"});
   keys.text("validation_labels", &DataSection::validation_labels, {},
             {"", "idx: path of the validation labels; empty: found beside the images"});
   keys.boolean("shuffle", &DataSection::shuffle, {"", "Visit the training samples in a new order every epoch"});
@@ -175,9 +115,11 @@ void add_data(std::vector<Key>& all) {
 void add_batch(std::vector<Key>& all) {
   SectionKeys<BatchSection> keys("batch", &JobConfig::batch, all);
   keys.integer("size", &BatchSection::size, between(1, 1e9), {"samples", "Samples per step, all workers together"});
-  keys.integer("shards", &BatchSection::shards, between(0, 65536),
-               {"", "Equal parts of the batch, and the largest number of workers. Results depend on it, never on the number of "
-                    "workers. 0: the first start's workers, rounded up to a power of two, then kept by the checkpoint"});
+  keys.integer(
+      "shards", &BatchSection::shards, between(0, 65536),
+      {"",
+       "Equal parts of the batch, and the largest number of workers. Results depend on it, never on the number of "
+       "workers. 0: the first start's workers, rounded up to a power of two, then kept by the checkpoint"});
   keys.integer("micro", &BatchSection::micro, between(0, 1e9),
                {"samples", "Samples that go through the model at once; less needs less memory. 0: a whole shard"});
 }
@@ -189,22 +131,29 @@ void add_optimizer(std::vector<Key>& all) {
   keys.number("weight_decay", &OptimizerSection::weight_decay, at_least(0),
               {"", "Decoupled decay of matrices and filters: each step they shrink by this times the learning rate"});
   keys.numbers("betas", &OptimizerSection::betas, fraction_below_one(), {"", "adam, adamw: decay of the two averages"});
-  keys.number("momentum", &OptimizerSection::momentum, fraction_below_one(), {"", "sgd: share of the last step's motion kept"});
+  keys.number("momentum", &OptimizerSection::momentum, fraction_below_one(),
+              {"", "sgd: share of the last step's motion kept"});
   keys.boolean("nesterov", &OptimizerSection::nesterov, {"", "sgd: look ahead along the momentum"});
-  keys.number("decay", &OptimizerSection::decay, fraction_below_one(), {"", "rmsprop: of the average of squared gradients"});
-  keys.number("epsilon", &OptimizerSection::epsilon, positive(), {"", "Added to the root that gradients are divided by"});
+  keys.number("decay", &OptimizerSection::decay, fraction_below_one(),
+              {"", "rmsprop: of the average of squared gradients"});
+  keys.number("epsilon", &OptimizerSection::epsilon, positive(),
+              {"", "Added to the root that gradients are divided by"});
   keys.number("clip", &OptimizerSection::clip, at_least(0), {"", "Largest norm of the whole gradient; 0: no clipping"});
   keys.number("l1", &OptimizerSection::l1, at_least(0), {"", "L1 regularisation of matrices and filters"});
-  keys.number("l2", &OptimizerSection::l2, at_least(0), {"", "L2 regularisation of matrices and filters, through the gradient"});
+  keys.number("l2", &OptimizerSection::l2, at_least(0),
+              {"", "L2 regularisation of matrices and filters, through the gradient"});
 }
 
 void add_schedule(std::vector<Key>& all) {
   SectionKeys<ScheduleSection> keys("schedule", &JobConfig::schedule, all);
-  keys.text("name", &ScheduleSection::name, {"constant", "step", "cosine"}, {"", "How the learning rate changes; all warm up"});
+  keys.text("name", &ScheduleSection::name, {"constant", "step", "cosine"},
+            {"", "How the learning rate changes; all warm up"});
   keys.integer("warmup", &ScheduleSection::warmup, at_least(0), {"steps", "Linear rise from zero"});
-  keys.number("final", &ScheduleSection::final_fraction, between(0, 1), {"", "cosine: last learning rate, as a fraction of `lr`"});
+  keys.number("final", &ScheduleSection::final_fraction, between(0, 1),
+              {"", "cosine: last learning rate, as a fraction of `lr`"});
   keys.integer("every", &ScheduleSection::every, at_least(1), {"steps", "step: from one drop to the next"});
-  keys.number("factor", &ScheduleSection::factor, Range{0, 1, true}, {"", "step: what a drop multiplies the learning rate by"});
+  keys.number("factor", &ScheduleSection::factor, Range{0, 1, true},
+              {"", "step: what a drop multiplies the learning rate by"});
 }
 
 std::string set_coordinators(CommSection& comm, const Value& value) {
@@ -221,15 +170,17 @@ void add_machine(std::vector<Key>& all) {
   precision.text("compute", &PrecisionSection::compute, {"f32", "bf16"},
                  {"", "What forward and backward compute in. Master weights, optimizer state and sums are always f32"});
   SectionKeys<ComputeSection> compute("compute", &JobConfig::compute, all);
-  compute.text("backend", &ComputeSection::backend, {"auto", "cpu", "cuda"}, {"", "Hardware; \"auto\" takes the fastest there is"});
+  compute.text("backend", &ComputeSection::backend, {"auto", "cpu", "cuda"},
+               {"", "Hardware; \"auto\" takes the fastest there is"});
   compute.integer("threads", &ComputeSection::threads, between(0, 4096),
                   {"threads per worker", "0: the cores this worker may use. Results do not depend on it"});
   SectionKeys<CommSection> comm("comm", &JobConfig::comm, all);
   comm.number("bucket_mib", &CommSection::bucket_mib, Range{0, 4096, true},
               {"MiB", "Gradients are reduced in pieces of this size while backward still runs"});
   comm.special("coordinators", "\"all\" or integer", "1 or more",
-               {"workers", "How many workers sum gradients and keep optimizer state; 1: rank 0 alone"}, set_coordinators,
-               [](const CommSection& c) { return c.coordinators == 0 ? "\"all\"" : to_string(c.coordinators); });
+               {"workers", "How many workers sum gradients and keep optimizer state; 1: rank 0 alone"},
+               set_coordinators,
+               [](const CommSection& c) { return c.coordinators == 0 ? "\"all\"" : std::to_string(c.coordinators); });
   comm.boolean("share_memory", &CommSection::share_memory, {"", "Workers of one node share one copy of the weights"});
 }
 
@@ -247,24 +198,28 @@ std::string set_checkpoint_every(CheckpointSection& checkpoint, const Value& val
 
 std::string print_checkpoint_every(const CheckpointSection& checkpoint) {
   if (checkpoint.every_seconds > 0.0) return toml_string(format_duration(checkpoint.every_seconds));
-  return to_string(checkpoint.every_steps);
+  return std::to_string(checkpoint.every_steps);
 }
 
 void add_watching(std::vector<Key>& all) {
   SectionKeys<EvaluateSection> evaluate("evaluate", &JobConfig::evaluate, all);
-  evaluate.integer("every", &EvaluateSection::every, at_least(0), {"steps", "Measure the validation loss; 0: only at the end"});
+  evaluate.integer("every", &EvaluateSection::every, at_least(0),
+                   {"steps", "Measure the validation loss; 0: only at the end"});
   evaluate.integer("batches", &EvaluateSection::batches, at_least(0),
                    {"global batches", "Length of an evaluation; 0: the whole validation set"});
-  evaluate.integer("patience", &EvaluateSection::patience, at_least(0),
-                   {"evaluations", "Stop early after so many without a better loss, keeping the best checkpoint; 0: never"});
+  evaluate.integer(
+      "patience", &EvaluateSection::patience, at_least(0),
+      {"evaluations", "Stop early after so many without a better loss, keeping the best checkpoint; 0: never"});
   SectionKeys<CheckpointSection> checkpoint("checkpoint", &JobConfig::checkpoint, all);
-  checkpoint.special("every", "integer or duration", "0 or more", {"steps, or time", "Save: 500, or \"10min\"; 0: only at the end"},
-                     set_checkpoint_every, print_checkpoint_every);
+  checkpoint.special("every", "integer or duration", "0 or more",
+                     {"steps, or time", "Save: 500, or \"10min\"; 0: only at the end"}, set_checkpoint_every,
+                     print_checkpoint_every);
   checkpoint.integer("keep", &CheckpointSection::keep, between(1, 1e6), {"checkpoints", "Older ones are removed"});
   checkpoint.boolean("background", &CheckpointSection::background, {"", "Write while training goes on"});
   SectionKeys<LogSection> log("log", &JobConfig::log, all);
   log.integer("every", &LogSection::every, at_least(1), {"steps", "Between lines on the console and in metrics.jsonl"});
-  log.text("progress", &LogSection::progress, {"auto", "bar", "lines", "none"}, {"", "\"auto\": a bar on a terminal, otherwise lines"});
+  log.text("progress", &LogSection::progress, {"auto", "bar", "lines", "none"},
+           {"", "\"auto\": a bar on a terminal, otherwise lines"});
   log.integer("statistics", &LogSection::statistics, at_least(0),
               {"steps", "Between statistics of every layer's gradients and updates; 0: as `every`"});
 }
@@ -280,20 +235,6 @@ std::vector<Key> make_schema() {
   add_machine(keys);
   add_watching(keys);
   return keys;
-}
-
-std::vector<std::string> names_in(const std::string& section) {
-  std::vector<std::string> names;
-  for (const Key& key : schema()) {
-    if (key.section == section) names.push_back(key.name);
-  }
-  return names;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
 }
 
 }  // namespace
@@ -318,32 +259,6 @@ const std::vector<SectionText>& schema_sections() {
 const std::vector<Key>& schema() {
   static const std::vector<Key> kKeys = make_schema();
   return kKeys;
-}
-
-const Key* find_key(const std::string& section, const std::string& name) {
-  for (const Key& key : schema()) {
-    if (key.section == section && key.name == name) return &key;
-  }
-  return nullptr;
-}
-
-std::string unknown_section(const std::string& section) {
-  std::vector<std::string> names;
-  for (const SectionText& known : schema_sections()) names.push_back(known.name);
-  const std::string near = suggestion(section, names);
-  const std::string hint = near.empty() ? "sections are " + joined(names) : "did you mean [" + near + "]?";
-  return "unknown section [" + section + "]; " + hint;
-}
-
-std::string unknown_key(const std::string& section, const std::string& name) {
-  const std::string start = "unknown key '" + name + "' in [" + section + "]; ";
-  const std::vector<std::string> names = names_in(section);
-  const std::string near = suggestion(name, names);
-  if (!near.empty()) return start + "did you mean '" + near + "'?";
-  for (const Key& key : schema()) {
-    if (key.name == name) return start + "it belongs in [" + key.section + "]";
-  }
-  return start + "its keys are " + joined(names);
 }
 
 }  // namespace ballast

@@ -67,7 +67,8 @@ class Reader {
  private:
   Setting setting(const std::string& section, const std::string& key, const toml::node& node) const {
     const auto begin = node.source().begin;
-    return {section, key, value_of(node), key_place(key, begin.line, begin.column), place(name_, begin.line, begin.column)};
+    return {section, key, value_of(node), key_place(key, begin.line, begin.column),
+            place(name_, begin.line, begin.column)};
   }
 
   // toml++ 2 has no positions of keys, only of values; a key stands before its value on the same line.

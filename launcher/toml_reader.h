@@ -9,7 +9,8 @@
 namespace ballast {
 
 struct TomlContent {
-  /// A section has an entry with an empty key (for its place), then one entry per key. A key outside any section has an empty section.
+  /// A section has an entry with an empty key (for its place), then one entry per key. A key outside any section has an
+  /// empty section.
   std::vector<Setting> settings;
   std::vector<std::string> errors;  ///< syntax errors and duplicate keys: "job.toml:3:1: ..."
 };

@@ -23,8 +23,7 @@ void check_kind(const DataSection& config, const InputSpec& input) {
 
 void check_section(const DataSection& config) {
   if (!(config.fraction >= 0.0 && config.fraction < 1.0)) {
-    throw ConfigError(
-        "data.fraction must be at least 0 and less than 1: it is the part of data.train kept for validation");
+    throw ConfigError("data.validation, as a fraction of data.train, must be at least 0 and below 1");
   }
   if (config.format != "synthetic" && config.train.empty()) {
     throw ConfigError("data.train is missing: data.format = \"" + config.format + "\" needs the path of a file");

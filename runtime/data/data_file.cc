@@ -33,7 +33,8 @@ std::int64_t checked_size(const std::string& path) {
   if (::stat(path.c_str(), &status) != 0) {
     throw DataError(path + ": cannot be opened: " + std::strerror(errno) + ". Check the path in section [data]");
   }
-  if (!S_ISREG(status.st_mode)) throw DataError(path + ": is not a regular file. Give the path of a file in section [data]");
+  if (!S_ISREG(status.st_mode))
+    throw DataError(path + ": is not a regular file. Give the path of a file in section [data]");
   if (status.st_size == 0) throw data_error(path, 0, "the file is empty. Get or make it again");
   return status.st_size;
 }
@@ -65,8 +66,9 @@ void DataFile::read(std::int64_t offset, std::span<std::byte> out) const {
                   ExitCode::kIo);
     }
     if (got == 0) {
-      throw data_error(path_, offset, "the file ends here, but " + std::to_string(out.size()) +
-                                          " more bytes are needed. It was cut after it was opened, or is damaged");
+      throw data_error(path_, offset,
+                       "the file ends here, but " + std::to_string(out.size()) +
+                           " more bytes are needed. It was cut after it was opened, or is damaged");
     }
     out = out.subspan(static_cast<std::size_t>(got));
     offset += got;

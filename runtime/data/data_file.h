@@ -1,7 +1,7 @@
 // Defines: DataFile, data_error: a data file that is read at offsets.
 //
-// pread and not mmap: a file that is cut while a job trains ends in one clear line instead of SIGBUS, and memory stays bounded by
-// what is asked for. The page cache makes it as fast.
+// pread and not mmap: a file that is cut while a job trains ends in one clear line instead of SIGBUS, and memory stays
+// bounded by what is asked for. The page cache makes it as fast.
 #pragma once
 
 #include <cstddef>
@@ -31,8 +31,8 @@ class DataFile {
   [[nodiscard]] std::int64_t size() const { return size_; }  ///< bytes, when it was opened
   /// Fills `out` from `offset`. DataError when the file ends before; Error(kIo) when the disk fails.
   void read(std::int64_t offset, std::span<std::byte> out) const;
-  /// "BYTES:XXH3" over the whole content up to 64 MiB; of larger files over 64 blocks of 1 MiB, evenly spread, the first and the
-  /// last among them.
+  /// "BYTES:XXH3" over the whole content up to 64 MiB; of larger files over 64 blocks of 1 MiB, evenly spread, the
+  /// first and the last among them.
   [[nodiscard]] std::string fingerprint() const;
 
  private:

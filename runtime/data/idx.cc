@@ -28,9 +28,7 @@ class IdxImages final : public Dataset {
   }
 
   [[nodiscard]] std::int64_t size() const override { return static_cast<std::int64_t>(images_.labels.size()); }
-  [[nodiscard]] std::string fingerprint() const override {
-    return images_.fingerprint + ":" + std::to_string(size());
-  }
+  [[nodiscard]] std::string fingerprint() const override { return images_.fingerprint + ":" + std::to_string(size()); }
 
   void read(std::span<const std::int64_t> indices, Samples& out) const override {
     out.tokens.clear();
@@ -65,16 +63,19 @@ std::string labels_beside(const std::string& images, const char* key) {
   return ::access(other.c_str(), F_OK) == 0 ? other : path;
 }
 
+/// A flat model takes images of any shape with as many pixels; rows x columns are images of one channel.
+bool fits(const Shape& image, const Shape& sample) {
+  if (sample.rank() == 1) return image.elements() == sample[0];
+  if (image.rank() == 3) return image == sample;
+  return image.rank() == 2 && sample == Shape{image[0], image[1], 1};
+}
+
 void check_shape(const std::string& path, const IdxFile& images, const InputSpec& input) {
-  std::vector<std::int64_t> sample(images.dims.begin() + 1, images.dims.end());
-  const Shape found(sample);
-  if (sample.size() == 2) sample.push_back(1);
-  const bool fits = input.sample.rank() == 1 ? found.elements() == input.sample[0] : Shape(sample) == input.sample;
-  if (!fits) {
-    throw ConfigError(path + " holds images of shape " + found.to_string() + ", but the model takes " +
-                      input.sample.to_string() +
-                      ": set model.features, or model.image_rows, image_columns and image_channels, to fit");
-  }
+  const Shape image(std::vector<std::int64_t>(images.dims.begin() + 1, images.dims.end()));
+  if (fits(image, input.sample)) return;
+  throw ConfigError(path + " holds images of shape " + image.to_string() + ", but the model takes " +
+                    input.sample.to_string() +
+                    ": set model.features, or model.image_rows, image_columns and image_channels, to fit");
 }
 
 LabelledImages load(const std::string& path, std::string labels_path, const char* labels_key, const InputSpec& input) {
@@ -83,14 +84,16 @@ LabelledImages load(const std::string& path, std::string labels_path, const char
   if (labels_path.empty()) labels_path = labels_beside(path, labels_key);
   IdxFile labels = load_idx(labels_path, 1, 1);
   if (labels.dims[0] != images.dims[0]) {
-    throw data_error(labels_path, 4, std::to_string(labels.dims[0]) + " labels, but " + path + " holds " +
-                                         std::to_string(images.dims[0]) + " images. Give the files of one data set");
+    throw data_error(labels_path, 4,
+                     std::to_string(labels.dims[0]) + " labels, but " + path + " holds " +
+                         std::to_string(images.dims[0]) + " images. Give the files of one data set");
   }
   for (std::size_t i = 0; i < labels.elements.size(); ++i) {
     if (labels.elements[i] >= input.classes) {
       throw data_error(labels_path, labels.header_bytes + static_cast<std::int64_t>(i),
                        "label " + std::to_string(labels.elements[i]) + " of image " + std::to_string(i) +
-                           " is outside 0.." + std::to_string(input.classes - 1) + ". Raise model.classes, or mend the file");
+                           " is outside 0.." + std::to_string(input.classes - 1) +
+                           ". Raise model.classes, or mend the file");
     }
   }
   return {std::move(images.elements), std::move(labels.elements), images.fingerprint + ":" + labels.fingerprint};
@@ -120,7 +123,7 @@ Datasets open_idx(const DataSection& config, const InputSpec& input) {
     const std::int64_t tail = tail_samples(samples, config.fraction);
     if (tail >= samples) {
       throw DataError(config.train + ": holds " + std::to_string(samples) +
-                      " images: too few to split some off for validation. Set data.validation or data.fraction = 0");
+                      " images: too few to split some off for validation. Set data.validation to a path, or to 0");
     }
     validation = split_tail(train, tail, pixels);
   }

@@ -45,8 +45,9 @@ class GzipReader {
     while (!out.empty()) {
       const std::int64_t got = read_some(out.first(std::min(out.size(), static_cast<std::size_t>(kChunk))));
       if (got == 0) {
-        throw data_error(path_, offset_, "the file ends here, but its header promises " + std::to_string(out.size()) +
-                                             " more bytes. Get it again");
+        throw data_error(
+            path_, offset_,
+            "the file ends here, but its header promises " + std::to_string(out.size()) + " more bytes. Get it again");
       }
       out = out.subspan(static_cast<std::size_t>(got));
     }
@@ -71,7 +72,8 @@ std::int64_t checked_elements(const std::string& path, std::span<const std::int6
   std::int64_t elements = 1;
   for (std::size_t i = 0; i < dims.size(); ++i) {
     const auto offset = static_cast<std::int64_t>(4 + 4 * i);
-    if (dims[i] == 0) throw data_error(path, offset, "dimension " + std::to_string(i) + " is 0: the file holds no data");
+    if (dims[i] == 0)
+      throw data_error(path, offset, "dimension " + std::to_string(i) + " is 0: the file holds no data");
     if (elements > limit / dims[i]) {
       throw data_error(path, offset,
                        "the header promises more data than the file can hold: it is damaged or cut. Get it again");
@@ -93,7 +95,8 @@ IdxFile load_idx(const std::string& path, int min_dims, int max_dims) {
   idx.dims.resize(word[3]);
   for (std::int64_t& dim : idx.dims) {
     reader.read(word);
-    dim = std::int64_t{word[0]} << 24 | std::int64_t{word[1]} << 16 | std::int64_t{word[2]} << 8 | std::int64_t{word[3]};
+    dim =
+        std::int64_t{word[0]} << 24 | std::int64_t{word[1]} << 16 | std::int64_t{word[2]} << 8 | std::int64_t{word[3]};
   }
   idx.header_bytes = reader.offset();
   const std::int64_t limit = reader.compressed() ? file.size() * kMostPerByte : file.size() - idx.header_bytes;

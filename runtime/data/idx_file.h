@@ -1,7 +1,7 @@
 // Defines: IdxFile, load_idx: a file in the IDX format of MNIST (LeCun, Cortes and Burges).
 //
-// Big-endian. Byte 0 and 1: zero. Byte 2: element type, 0x08 = unsigned byte. Byte 3: number of dimensions. Then one uint32 per dimension,
-// then the elements, row-major. The whole file may be compressed with gzip.
+// Big-endian. Byte 0 and 1: zero. Byte 2: element type, 0x08 = unsigned byte. Byte 3: number of dimensions. Then one
+// uint32 per dimension, then the elements, row-major. The whole file may be compressed with gzip.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ struct IdxFile {
   std::string fingerprint;        ///< of the file as it lies on disk
 };
 
-/// Loads bytes with `min_dims` to `max_dims` dimensions. DataError names the offset in the decompressed content. Memory is taken only
-/// after the header was checked against the size of the file.
+/// Loads bytes with `min_dims` to `max_dims` dimensions. DataError names the offset in the decompressed content. Memory
+/// is taken only after the header was checked against the size of the file.
 [[nodiscard]] IdxFile load_idx(const std::string& path, int min_dims, int max_dims);
 
 }  // namespace ballast

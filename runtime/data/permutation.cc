@@ -1,8 +1,9 @@
 // Implements permuted_index of runtime/dataset.h.
 //
-// A balanced Feistel network of 2 h bits, h the smallest with 4^h >= size:  (L, R) -> (R, L xor F(R, round)), F = h bits of Philox. It is a
-// bijection of 0..4^h-1 whatever F is (Luby and Rackoff 1988). Applied again until the result is below size ("cycle walking", Black and
-// Rogaway 2002), it is one of 0..size-1: less than four applications on average.
+// A balanced Feistel network of 2 h bits, h the smallest with 4^h >= size:  (L, R) -> (R, L xor F(R, round)), F = h
+// bits of Philox. It is a bijection of 0..4^h-1 whatever F is (Luby and Rackoff 1988). Applied again until the result
+// is below size ("cycle walking", Black and Rogaway 2002), it is one of 0..size-1: less than four applications on
+// average.
 #include <bit>
 
 #include "compute/philox.h"
@@ -29,7 +30,8 @@ std::uint64_t feistel(std::uint64_t value, int half_bits, std::uint64_t key) {
 
 std::int64_t permuted_index(std::int64_t index, std::int64_t size, std::uint64_t key) {
   require(index >= 0 && index < size, "index outside the permutation");
-  const int half_bits = (std::bit_width(static_cast<std::uint64_t>(size - 1)) + 1) / 2;
+  const int bits = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(size - 1)));
+  const int half_bits = (bits + 1) / 2;
   if (half_bits == 0) return index;
   auto value = static_cast<std::uint64_t>(index);
   do {

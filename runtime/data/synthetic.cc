@@ -1,6 +1,7 @@
 // Implements open_synthetic of runtime/data/formats.h.
 //
-// Legend: c = class, e = element of a sample, s_t = token at position t, a, b = constants of the data set, V = size of the alphabet.
+// Legend: c = class, e = element of a sample, s_t = token at position t, a, b = constants of the data set, V = size of
+// the alphabet.
 //   features   x_e = cos(2 pi (f_c . position(e)) + p_c) + noise      a wave with the frequency and phase of its class
 //   tokens     s_t+1 = (a s_t + b) mod V, or, one time in ten, any token
 // Both can be learnt by every model that takes them, and the noise keeps the loss above zero.
@@ -95,10 +96,12 @@ class SyntheticFeatures final : public Synthetic {
         const auto [n2, n3] = normal_pair(words[2], words[3]);
         noise = {n0, n1, n2, n3};
       }
-      const auto row = static_cast<float>(e / per_pixel / columns_) / static_cast<float>(rows_);
-      const auto column = static_cast<float>(e / per_pixel % columns_) / static_cast<float>(columns_);
-      sample[static_cast<std::size_t>(e)] = std::cos(kTurn * (row_turns * row + column_turns * column + phase)) +
-                                            kNoise * noise[static_cast<std::size_t>(e % 4)];
+      const std::int64_t pixel = e / per_pixel;
+      const std::int64_t row = pixel / columns_;
+      const std::int64_t column = pixel % columns_;
+      const float turns = row_turns * static_cast<float>(row) / static_cast<float>(rows_) +
+                          column_turns * static_cast<float>(column) / static_cast<float>(columns_) + phase;
+      sample[static_cast<std::size_t>(e)] = std::cos(kTurn * turns) + kNoise * noise[static_cast<std::size_t>(e % 4)];
     }
   }
 
@@ -149,10 +152,13 @@ Datasets open_synthetic(const DataSection& config, const InputSpec& input, std::
   const std::int64_t tail = tail_samples(config.samples, config.fraction);
   if (config.samples <= tail) {
     throw ConfigError("data.samples = " + std::to_string(config.samples) +
-                      " leaves nothing to train on after data.fraction: raise data.samples");
+                      " leaves nothing to train on after data.validation is split off: raise data.samples");
   }
   const std::int64_t cut = config.samples - tail;
-  return {.train = make_part(input, seed, 0, cut), .validation = make_part(input, seed, cut, tail)};
+  Datasets sets;
+  sets.train = make_part(input, seed, 0, cut);
+  sets.validation = make_part(input, seed, cut, tail);
+  return sets;
 }
 
 }  // namespace ballast

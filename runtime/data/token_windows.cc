@@ -23,9 +23,7 @@ class TokenWindows final : public Dataset {
         fingerprint_(file_.fingerprint() + ":" + std::to_string(layout.first_byte) + "+" +
                      std::to_string(layout.count)) {}
 
-  [[nodiscard]] std::int64_t size() const override {
-    return layout_.count > 0 ? (layout_.count - 1) / positions_ : 0;
-  }
+  [[nodiscard]] std::int64_t size() const override { return layout_.count > 0 ? (layout_.count - 1) / positions_ : 0; }
   [[nodiscard]] std::string fingerprint() const override { return fingerprint_; }
 
   void read(std::span<const std::int64_t> indices, Samples& out) const override {

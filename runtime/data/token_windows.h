@@ -15,8 +15,8 @@ struct TokenLayout {
   int bytes = 1;           ///< of one token, little-endian: 1 or 2
 };
 
-/// Sample i of a run of tokens is the window [i T, i T + T]: T tokens and, moved by one, T targets. Training and validation are
-/// disjoint runs, so no token is in both.
+/// Sample i of a run of tokens is the window [i T, i T + T]: T tokens and, moved by one, T targets. Training and
+/// validation are disjoint runs, so no token is in both.
 [[nodiscard]] Datasets open_windows(const DataSection& config, const InputSpec& input,
                                     TokenLayout (*layout_of)(const DataFile&));
 

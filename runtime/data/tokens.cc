@@ -1,7 +1,7 @@
 // Implements open_tokens of runtime/data/formats.h.
 //
-// llm.c's header, little-endian int32: [0] magic 20240520, [1] version 1, [2] count of tokens, [3..255] not used. The tokens follow at
-// byte 1024. A file that does not start with a magic number of llm.c is taken as tokens from byte 0.
+// llm.c's header, little-endian int32: [0] magic 20240520, [1] version 1, [2] count of tokens, [3..255] not used. The
+// tokens follow at byte 1024. A file that does not start with a magic number of llm.c is taken as tokens from byte 0.
 #include <array>
 #include <cstdint>
 #include <string>

@@ -35,7 +35,8 @@ UpdateRule adam_rule(const OptimizerSection& config, std::int64_t step, double l
 std::unique_ptr<Optimizer> make_adam(const OptimizerSection& config) {
   if (config.weight_decay != 0.0) {
     throw ConfigError(
-        "optimizer.weight_decay has no place in \"adam\": use optimizer.name = \"adamw\" (decoupled decay), or optimizer.l2");
+        "optimizer.weight_decay has no place in \"adam\": use optimizer.name = \"adamw\" (decoupled decay), or "
+        "optimizer.l2");
   }
   return std::make_unique<Adam>(config);
 }

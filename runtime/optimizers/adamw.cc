@@ -1,4 +1,5 @@
-// Implements make_adamw (Loshchilov and Hutter 2019): Adam, with the decay taken from the weights and not through the gradient.
+// Implements make_adamw (Loshchilov and Hutter 2019): Adam, with the decay taken from the weights and not through the
+// gradient.
 #include "runtime/optimizers/optimizers.h"
 
 namespace ballast {

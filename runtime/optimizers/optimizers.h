@@ -1,5 +1,5 @@
-// Defines: make_sgd, make_adagrad, make_rmsprop, make_adam, make_adamw, adam_rule: each in the file of its name. A new optimizer is one such
-// file, one line here, and one in the table of runtime/optimizer.cc.
+// Defines: make_sgd, make_adagrad, make_rmsprop, make_adam, make_adamw, adam_rule: each in the file of its name. A new
+// optimizer is one such file, one line here, and one in the table of runtime/optimizer.cc.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// Implements make_sgd: stochastic gradient descent, plain, with momentum (Polyak 1964), or with Nesterov's (Sutskever et al. 2013).
+// Implements make_sgd: stochastic gradient descent, plain, with momentum (Polyak 1964), or with Nesterov's (Sutskever
+// et al. 2013).
 #include "runtime/optimizers/optimizers.h"
 
 namespace ballast {

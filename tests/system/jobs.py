@@ -49,7 +49,7 @@ def small_job(model, precision="f32", steps=7):
     return {
         "job": {"seed": 5, "steps": steps},
         "model": dict(MODELS[model]),
-        "data": {"format": "synthetic", "samples": 48, "fraction": 0.08},
+        "data": {"format": "synthetic", "samples": 48, "validation": 0.08},
         "batch": {"size": 16, "shards": 4},
         "optimizer": {"name": "adamw", "lr": 0.01, "weight_decay": 0.1, "clip": 1.0},
         "schedule": {"name": "cosine", "warmup": 2},
@@ -110,7 +110,9 @@ class Job:
         except subprocess.TimeoutExpired:
             code, hung = None, True
         seconds = time.monotonic() - self.started
-        leftovers = self._end_processes(grace=0 if hung else 2)
+        if hung:
+            self.process.terminate()  # lets mpirun tidy up
+        leftovers = self._end_processes(grace=5 if hung else 2)
         texts = []
         for file in self.files:
             file.seek(0)
@@ -166,7 +168,7 @@ class RunFolder:
         return [json.loads(line, parse_float=str) for line in lines if line]
 
     def losses(self):
-        return [(line["step"], line["loss"]) for line in self.metrics() if "loss" in line]
+        return [(line["step"], line["loss"]) for line in self.metrics() if line["event"] == "step"]
 
     def last_step(self):
         try:

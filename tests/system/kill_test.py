@@ -42,8 +42,8 @@ class TestKill(jobs.SystemTest):
         return result
 
     def test_killed_at_random_moments(self):
-        seed = int(os.environ.get("BALLAST_KILL_SEED", "20240229"))
-        print("seed", seed, "(BALLAST_KILL_SEED)")
+        seed = int(os.environ.get("KILL_TEST_SEED", "20240229"))
+        print("seed", seed, "(KILL_TEST_SEED)")
         choose = random.Random(seed)
         shared_memory = set(os.listdir("/dev/shm"))
         whole = jobs.RunFolder(self.folder / "whole", killed_job())

@@ -1,32 +1,43 @@
-"""One worker that fails ends the whole job soon, with its message."""
+"""A worker that fails ends the whole job soon, with its message."""
+import os
+
 import jobs
 
 
 class TestWorkerFailure(jobs.SystemTest):
-    def both(self, job, first, second):
-        """mpirun with two different commands: the last worker's is the odd one."""
-        train = f'"$0" train {job.job_file}'
-        return ["mpirun", "-n", "1", jobs.BALLAST, "train", str(job.job_file), *first, ":",
-                "-n", "1", "sh", "-c", second.replace("BALLAST", f"{jobs.BALLAST} train {job.job_file}"), train]
-
-    def start(self, second):
-        job = jobs.RunFolder(self.folder, jobs.small_job("gpt", steps=100000))
-        command = ["mpirun", "-n", "1", jobs.BALLAST, "train", str(job.job_file), ":",
-                   "-n", "1", "sh", "-c", f'{second} "$0" "$@"']
-        return job.start(prefix=command).wait(timeout=20)
+    def command(self, job, second):
+        """mpirun for two workers; the shell words `second` stand before the command of the last one."""
+        return ["mpirun", "-n", "1", jobs.BALLAST, "train", str(job.job_file), ":", "-n", "1", "sh", "-c", f'{second} "$0" "$@"']
 
     def test_a_worker_without_memory(self):
-        result = self.start("ulimit -v 450000; exec")
+        job = jobs.RunFolder(self.folder, jobs.small_job("gpt", steps=100000))
+        result = job.start(prefix=self.command(job, "ulimit -v 450000; exec")).wait(timeout=20)
         self.assertNotIn(result.code, (0, 75), result)
         self.assertLess(result.seconds, 12)
         self.assertFalse(result.leftovers)
         self.assertRegex(result.err, "rank 1")
 
-    def test_a_worker_with_another_configuration(self):
-        result = self.start("BALLAST_OPTIMIZER_LR=0.5 exec env")
-        self.assertEqual(result.code, 76, result)
-        self.assertLess(result.seconds, 12)
-        self.assertRegex(result.err, "optimizer.lr")
+    def test_workers_follow_the_settings_of_rank_0(self):
+        digests = set()
+        for odd in ("exec", "BALLAST_OPTIMIZER_LR=0.5 exec"):
+            job = jobs.RunFolder(self.folder / str(len(digests)), jobs.small_job("mlp"))
+            job.train(prefix=self.command(job, odd))
+            digests.add(job.digest())
+        self.assertEqual(len(digests), 1)
+
+    def test_data_cut_while_a_job_trains(self):
+        tokens = self.folder / "tokens.bin"
+        tokens.write_bytes(bytes(2 * 16 * 400))
+        sections = jobs.small_job("gpt", steps=100000)
+        sections["data"] = {"format": "tokens", "train": str(tokens), "shuffle": False}
+        job = jobs.RunFolder(self.folder, sections)
+        running = job.start(workers=3)
+        jobs.wait_for(lambda: job.last_step() >= 5 or running.process.poll() is not None, what="the fifth step")
+        os.truncate(tokens, 2 * 16 * 200)
+        result = running.wait(timeout=20)
+        self.assertEqual(result.code, 65, result)
+        self.assertFalse(result.leftovers)
+        self.assertIn("tokens.bin: at byte", result.ballast_lines()[0])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,189 @@
+// Implements Checkpoint: opening, reading, verifying. No byte is parsed or handed out before its digest has been
+// checked.
+#include "checkpoints/checkpoint.h"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <utility>
+
+#include "checkpoints/format/digest.h"
+#include "checkpoints/format/manifest.h"
+#include "checkpoints/format/names.h"
+#include "checkpoints/format/regions.h"
+#include "checkpoints/format/state.h"
+#include "checkpoints/format/wire.h"
+#include "checkpoints/hdf5/layout.h"
+#include "checkpoints/hdf5/metadata.h"
+#include "compute/error.h"
+
+namespace ballast {
+namespace {
+
+std::string read_text(FileSystem& files, const std::string& path, std::int64_t most) {
+  const auto file = files.open_read(path);
+  const std::int64_t size = file->size();
+  if (size > most) throw DataError(path + ": damaged: larger than such a file can be");
+  std::string text(static_cast<std::size_t>(size), '\0');
+  file->read_at(0, std::as_writable_bytes(std::span(text)));
+  return text;
+}
+
+// The manifest lets no tensor reach outside the file, but what lies between tensors could still be a sparse terabyte.
+void check_metadata_size(std::span<const ByteRange> ranges, std::size_t tensors, const std::string& path) {
+  const std::int64_t most = (std::int64_t{16} << 20) + static_cast<std::int64_t>(tensors) * (std::int64_t{16} << 10);
+  const std::int64_t bytes =
+      std::accumulate(ranges.begin(), ranges.end(), std::int64_t{0},
+                      [](std::int64_t sum, const ByteRange& r) { return sum + r.end - r.begin; });
+  if (bytes > most) throw DataError(path + ": damaged: too many bytes between its tensors");
+}
+
+std::string directory_name(const std::string& directory) {
+  const std::size_t end = directory.find_last_not_of('/');
+  const std::size_t slash = directory.find_last_of('/', end);
+  const std::size_t begin = slash == std::string::npos ? 0 : slash + 1;
+  return end == std::string::npos ? "" : directory.substr(begin, end + 1 - begin);
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(FileSystem& files, const std::string& directory, std::string manifest_text,
+                       const std::string& state_text)
+    : files_(&files), directory_(directory), manifest_text_(std::move(manifest_text)) {
+  Manifest manifest = decode_manifest(manifest_text_, directory + "/" + kManifestFile);
+  const std::string state_path = directory + "/" + kStateFile;
+  const StoredFile& stored = manifest.files.back();
+  if (static_cast<std::int64_t>(state_text.size()) != stored.size || digest_of(state_text) != stored.digest) {
+    throw DataError(state_path + ": damaged: it is not the one that the manifest describes");
+  }
+  state_ = decode_state(state_text, state_path);
+  if (state_.step != manifest.step || step_of(directory_name(directory)).value_or(manifest.step) != manifest.step) {
+    throw DataError(directory + ": damaged: its name, its manifest and its state tell different steps");
+  }
+  stored_ = std::move(manifest.files);
+  tensors_ = std::move(manifest.tensors);
+  offsets_ = std::move(manifest.offsets);
+  segments_ = std::move(manifest.segments);
+}
+
+Checkpoint Checkpoint::open(FileSystem& files, const std::string& directory) {
+  std::string manifest = read_text(files, directory + "/" + kManifestFile, kMaxManifestBytes);
+  const std::string state = read_text(files, directory + "/" + kStateFile, kStateFrameBytes + kMaxStateBytes);
+  Checkpoint checkpoint(files, directory, std::move(manifest), state);
+  checkpoint.check_files();
+  return checkpoint;
+}
+
+std::string Checkpoint::path_of(TensorFile file) const { return directory_ + "/" + file_name_of(file); }
+
+void Checkpoint::check_files() const {
+  for (std::size_t i = 0; i < kTensorFiles.size(); ++i) {
+    const std::string path = path_of(kTensorFiles[i]);
+    const auto file = files_->open_read(path);
+    if (file->size() != stored_[i].size) {
+      throw DataError(path + ": damaged: " + std::to_string(file->size()) + " bytes, the manifest says " +
+                      std::to_string(stored_[i].size));
+    }
+    const auto ranges = metadata_ranges(tensors_, offsets_, kTensorFiles[i], stored_[i].size, path);
+    check_metadata_size(ranges, tensors_.size(), path);
+    ReadMetadata metadata = read_metadata(*file, stored_[i].size, ranges);
+    if (metadata.digest != stored_[i].digest)
+      throw DataError(path + ": damaged: the digest of its HDF5 structure differs");
+    std::vector<TensorSpec> tensors;
+    std::vector<std::int64_t> offsets;
+    for (std::size_t t = 0; t < tensors_.size(); ++t) {
+      if (tensors_[t].file != kTensorFiles[i]) continue;
+      tensors.push_back(tensors_[t]);
+      offsets.push_back(offsets_[t]);
+    }
+    check_layout(metadata.image, tensors, offsets, path);
+  }
+}
+
+std::int64_t Checkpoint::bytes() const {
+  std::int64_t bytes = static_cast<std::int64_t>(manifest_text_.size());
+  for (const StoredFile& file : stored_) bytes += file.size;
+  return bytes;
+}
+
+void Checkpoint::check_segment(File& file, const Segment& segment, std::span<float> values) const {
+  const auto tensor = static_cast<std::size_t>(segment.tensor);
+  const auto bytes = std::as_writable_bytes(values);
+  file.read_at(offsets_[tensor] + segment.begin * std::int64_t{sizeof(float)}, bytes);
+  if (digest_of(bytes) == segment.digest) return;
+  throw DataError(path_of(tensors_[tensor].file) + ": damaged: tensor '" + tensors_[tensor].name + "', elements " +
+                  std::to_string(segment.begin) + " to " + std::to_string(segment.end) + ", has another digest");
+}
+
+void Checkpoint::read(std::span<const TensorPiece> pieces) const {
+  std::array<std::unique_ptr<File>, kTensorFiles.size()> opened;
+  std::vector<float> whole;  // a segment of which only a part is wanted
+  for (const TensorPiece& piece : pieces) {
+    require(piece.tensor >= 0 && piece.tensor < static_cast<int>(tensors_.size()),
+            "a piece of a tensor that is not there");
+    const TensorSpec& tensor = tensors_[static_cast<std::size_t>(piece.tensor)];
+    const std::int64_t end = piece.begin + static_cast<std::int64_t>(piece.values.size());
+    require(piece.begin >= 0 && end <= tensor.shape.elements(), "a piece reaches outside its tensor");
+    auto& file = opened[static_cast<std::size_t>(tensor.file)];
+    if (!file) file = files_->open_read(path_of(tensor.file));
+    const auto first = std::partition_point(segments_.begin(), segments_.end(), [&](const Segment& s) {
+      return std::pair(s.tensor, s.end) <= std::pair(piece.tensor, piece.begin);
+    });
+    for (auto s = first; s != segments_.end() && s->tensor == piece.tensor && s->begin < end; ++s) {
+      if (s->begin >= piece.begin && s->end <= end) {
+        check_segment(*file, *s,
+                      piece.values.subspan(static_cast<std::size_t>(s->begin - piece.begin),
+                                           static_cast<std::size_t>(s->end - s->begin)));
+        continue;
+      }
+      whole.resize(static_cast<std::size_t>(s->end - s->begin));
+      check_segment(*file, *s, whole);
+      const std::int64_t from = std::max(s->begin, piece.begin), to = std::min(s->end, end);
+      std::copy(whole.begin() + (from - s->begin), whole.begin() + (to - s->begin),
+                piece.values.begin() + (from - piece.begin));
+    }
+  }
+}
+
+void Checkpoint::verify() const {
+  const Checkpoint again = open(*files_, directory_);
+  if (again.manifest_text_ != manifest_text_) throw DataError(directory_ + ": has changed since it was opened");
+  std::vector<float> values;
+  std::array<std::unique_ptr<File>, kTensorFiles.size()> opened;
+  for (const Segment& segment : segments_) {
+    const TensorFile tensor_file = tensors_[static_cast<std::size_t>(segment.tensor)].file;
+    auto& file = opened[static_cast<std::size_t>(tensor_file)];
+    if (!file) file = files_->open_read(path_of(tensor_file));
+    values.resize(static_cast<std::size_t>(segment.end - segment.begin));
+    check_segment(*file, segment, values);
+  }
+}
+
+std::string Checkpoint::weights_digest() const {
+  std::vector<int> order;
+  for (int i = 0; i < static_cast<int>(tensors_.size()); ++i) {
+    if (tensors_[static_cast<std::size_t>(i)].file == TensorFile::kWeights) order.push_back(i);
+  }
+  const auto name = [&](int i) -> const std::string& { return tensors_[static_cast<std::size_t>(i)].name; };
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return name(a) < name(b); });
+  Digest digest;
+  std::vector<float> values;
+  for (const int i : order) {
+    const Shape& shape = tensors_[static_cast<std::size_t>(i)].shape;
+    digest.update(static_cast<std::int64_t>(name(i).size()));
+    digest.update(name(i));
+    digest.update(static_cast<std::int64_t>(shape.rank()));
+    for (const std::int64_t dim : shape.dims()) digest.update(dim);
+    for (std::int64_t begin = 0; begin < shape.elements(); begin += kSegmentElements) {
+      values.resize(static_cast<std::size_t>(std::min(kSegmentElements, shape.elements() - begin)));
+      const TensorPiece piece{i, begin, values};
+      read({&piece, 1});
+      digest.update(std::as_bytes(std::span(values)));
+    }
+  }
+  return digest.hex();
+}
+
+std::string Checkpoint::pack() const { return ballast::pack({directory_, manifest_text_, encode_state(state_)}); }
+
+}  // namespace ballast

@@ -1,0 +1,50 @@
+// Defines: Snapshot: this worker's pieces of all tensors, copied, cut into segments, and written behind training.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "checkpoints/checkpoint.h"
+
+namespace ballast {
+
+/// Elements of one tensor that one worker writes.
+struct PieceRange {
+  std::int64_t tensor = 0, begin = 0, end = 0;
+};
+
+/// Throws Error(kInternal), the same on every worker, unless the workers' ranges cover every tensor exactly once.
+void require_exact_cover(const std::vector<TensorSpec>& tensors, std::vector<PieceRange> ranges);
+
+class Snapshot {
+ public:
+  /// Copies the pieces. The memory is kept from save to save: as much as the largest of them needed.
+  void take(std::span<const ConstTensorPiece> pieces);
+
+  /// Writes everything at its place in the files in `directory` and syncs them. Returns the segments with their
+  /// digests, which are of this memory. Throws when a stop is asked for.
+  [[nodiscard]] std::vector<Checkpoint::Segment> write(FileSystem& files, const std::string& directory,
+                                                       const std::vector<TensorSpec>& tensors,
+                                                       const std::vector<std::int64_t>& offsets,
+                                                       const std::stop_token& stop) const;
+
+ private:
+  struct Piece {
+    int tensor = 0;
+    std::int64_t begin = 0;
+    std::span<const float> values;
+  };
+  std::unique_ptr<float[]> memory_;
+  std::size_t capacity_ = 0;
+  std::vector<Piece> pieces_;
+};
+
+/// For messages between workers.
+[[nodiscard]] std::string pack_segments(const std::vector<Checkpoint::Segment>& segments);
+void unpack_segments(const std::string& packed, std::vector<Checkpoint::Segment>& segments);
+
+}  // namespace ballast

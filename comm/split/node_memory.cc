@@ -1,0 +1,32 @@
+#include "comm/split/node_memory.h"
+
+namespace ballast {
+namespace {
+
+constexpr std::int64_t kPage = 4096;
+
+std::int64_t page_bytes(std::int64_t elements, DType dtype) { return (elements * size_of(dtype) + kPage - 1) / kPage * kPage; }
+
+}  // namespace
+
+NodeMemory::NodeMemory(Communicator& node, std::int64_t flat_size, bool bf16, int buffers) : flat_size_(flat_size) {
+  const std::int64_t f32_bytes = page_bytes(flat_size, DType::kF32);
+  const std::int64_t bf16_bytes = bf16 ? page_bytes(flat_size, DType::kBF16) : 0;
+  value_segments_ = node.share(node.rank() == 0 ? f32_bytes + bf16_bytes : 0);
+  gradient_segments_ = node.share(kPage + buffers * f32_bytes);
+  std::byte* start = value_segments_->of(0).data();
+  values_ = {start, flat_size, DType::kF32};
+  compute_values_ = {bf16 ? start + f32_bytes : nullptr, bf16 ? flat_size : 0, DType::kBF16};
+}
+
+DeviceSpan NodeMemory::gradients(int neighbour, int buffer) const {
+  std::byte* start = gradient_segments_->of(neighbour).data() + kPage;
+  return {start + buffer * page_bytes(flat_size_, DType::kF32), flat_size_, DType::kF32};
+}
+
+std::atomic_ref<std::int64_t> NodeMemory::finished_buckets(int neighbour) const {
+  static_assert(std::atomic_ref<std::int64_t>::is_always_lock_free, "a lock would live in one process only");
+  return std::atomic_ref(*reinterpret_cast<std::int64_t*>(gradient_segments_->of(neighbour).data()));
+}
+
+}  // namespace ballast

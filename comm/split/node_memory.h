@@ -1,0 +1,35 @@
+// Defines: NodeMemory: values and gradients that the workers of a node share.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "comm/communicator.h"
+#include "compute/tensor.h"
+
+namespace ballast {
+
+/// Values are one copy per node, in memory of its first worker. Gradients are buffers of each worker, readable by its neighbours:
+/// `buffers` flat f32 buffers behind one page that holds the worker's count of finished buckets. All parts are page-aligned and zero.
+class NodeMemory {
+ public:
+  /// Collective over `node`.
+  NodeMemory(Communicator& node, std::int64_t flat_size, bool bf16, int buffers);
+
+  [[nodiscard]] DeviceSpan values() const { return values_; }
+  [[nodiscard]] DeviceSpan compute_values() const { return compute_values_; }
+  /// `neighbour` is a rank of the node's communicator.
+  [[nodiscard]] DeviceSpan gradients(int neighbour, int buffer) const;
+  /// Written by its worker only, never falls: buckets finished since the beginning of the job.
+  [[nodiscard]] std::atomic_ref<std::int64_t> finished_buckets(int neighbour) const;
+
+ private:
+  std::int64_t flat_size_;
+  std::unique_ptr<SharedSegments> value_segments_;
+  std::unique_ptr<SharedSegments> gradient_segments_;
+  DeviceSpan values_;
+  DeviceSpan compute_values_;
+};
+
+}  // namespace ballast

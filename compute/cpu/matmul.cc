@@ -1,0 +1,192 @@
+#include "compute/cpu/matmul.h"
+
+#include <array>
+
+#include "compute/cpu/gemm.h"
+#include "compute/cpu/kernels.h"
+#include "compute/cpu/parts.h"
+#include "compute/error.h"
+
+namespace ballast {
+
+namespace {
+
+using Dims = dnnl::memory::dims;
+
+std::int64_t row_stride(bool transposed, std::int64_t rows, std::int64_t columns) {
+  return transposed ? rows : columns;
+}
+
+/// Layout of a rows x columns piece of a matrix that is stored row by row, or column by column when `transposed`.
+dnnl::memory::desc piece(std::int64_t rows, std::int64_t columns, DType dtype, bool transposed, std::int64_t stride) {
+  return {Dims{rows, columns}, onednn_type(dtype), transposed ? Dims{1, stride} : Dims{stride, 1}};
+}
+
+/// The operand from element (row, column) on. `columns` is the whole matrix's.
+ConstDeviceSpan from(ConstDeviceSpan matrix, std::int64_t row, std::int64_t column, bool transposed,
+                     std::int64_t stride) {
+  const std::int64_t offset = transposed ? column * stride + row : row * stride + column;
+  return matrix.subspan(offset, matrix.size - offset);
+}
+
+const float* floats(ConstDeviceSpan x) { return static_cast<const float*>(x.data); }
+
+/// Before the product is added: c = bias, or c += bias. The tile is in cache when the product comes.
+void start_with_bias(const float* bias_N, const MatmulTile& tile, bool accumulate, float* c, std::int64_t ldc) {
+  for (std::int64_t row = 0; row < tile.rows; ++row) {
+    float* c_N = c + row * ldc;
+    for (std::int64_t column = 0; column < tile.columns; ++column) {
+      c_N[column] = (accumulate ? c_N[column] : 0.0F) + bias_N[column];
+    }
+  }
+}
+
+void check(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias, ConstDeviceSpan c) {
+  require(shape.m >= 0 && shape.n >= 0 && shape.k >= 1, "matmul: m and n may not be negative, k must be positive");
+  require(a.size == shape.m * shape.k && b.size == shape.k * shape.n && c.size == shape.m * shape.n,
+          "matmul: an operand's size differs from its shape");
+  require(bias.empty() || (bias.size == shape.n && bias.dtype == DType::kF32), "matmul: bias must be n numbers of f32");
+  require(a.dtype == b.dtype && (c.dtype == a.dtype || c.dtype == DType::kF32),
+          "matmul: a and b must have one type, and c that type or f32");
+  require(!shape.accumulate || c.dtype == DType::kF32, "matmul: accumulate needs c in f32");
+}
+
+}  // namespace
+
+void Matmul::run(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias, DeviceSpan c) {
+  check(shape, a, b, bias, c);
+  if (shape.m == 0 || shape.n == 0) return;
+  const Product product{shape, a, b, bias, c};
+  if (a.dtype == DType::kF32) {
+    run_f32(product);
+  } else if (!run_bf16(product)) {
+    run_widened(product);
+  }
+}
+
+template <typename Multiply>
+void Matmul::run_tiles(const Product& product, const MatmulTiling& tiling, const Multiply& multiply) {
+  if (tiling.parts == 1) {
+    pool_.run(tiling.tiles(), [&](std::int64_t task) { multiply(product, tile_at(tiling, product.shape, task)); });
+    return;
+  }
+  const DeviceSpan c = product.c;
+  const DeviceSpan parts{parts_.at_least(tiling.parts * c.bytes()), tiling.parts * c.size, DType::kF32};
+  pool_.run(tiling.tiles() * tiling.parts, [&](std::int64_t task) {
+    Product part = product;
+    part.shape.accumulate = false;
+    part.c = parts.subspan(task / tiling.tiles() * c.size, c.size);
+    multiply(part, tile_at(tiling, product.shape, task));
+  });
+  add_parts(pool_, parts, product.shape.accumulate, c);
+}
+
+void Matmul::run_f32(const Product& product) {
+  const MatmulTiling tiling = tile_matmul(product.shape, product.bias.empty());
+  run_tiles(product, tiling, [](const Product& part, const MatmulTile& tile) {
+    MatmulShape shape = part.shape;
+    const std::int64_t lda = row_stride(shape.transpose_a, shape.m, shape.k);
+    const std::int64_t ldb = row_stride(shape.transpose_b, shape.k, shape.n);
+    const std::int64_t ldc = shape.n;
+    float* c = static_cast<float*>(part.c.data) + tile.row * ldc + tile.column;
+    if (!part.bias.empty()) {
+      start_with_bias(floats(part.bias) + tile.column, tile, shape.accumulate, c, ldc);
+      shape.accumulate = true;
+    }
+    shape.m = tile.rows;
+    shape.n = tile.columns;
+    shape.k = tile.depth;
+    gemm_f32(shape, floats(from(part.a, tile.row, tile.first_k, shape.transpose_a, lda)), lda,
+             floats(from(part.b, tile.first_k, tile.column, shape.transpose_b, ldb)), ldb, c, ldc, 1.0F);
+  });
+}
+
+Matmul::TileKernel Matmul::kernel_of(const Product& product, const MatmulTile& tile) {
+  const auto& shape = product.shape;
+  const Key key{.rows = tile.rows,
+                .columns = tile.columns,
+                .depth = tile.depth,
+                .lda = row_stride(shape.transpose_a, shape.m, shape.k),
+                .ldb = row_stride(shape.transpose_b, shape.k, shape.n),
+                .ldc = shape.n,
+                .transpose_a = shape.transpose_a,
+                .transpose_b = shape.transpose_b,
+                .accumulate = shape.accumulate,
+                .has_bias = !product.bias.empty(),
+                .f32_out = product.c.dtype == DType::kF32};
+  return kernels_.get(key, [&] {
+    TileKernel made;
+    made.a = piece(key.rows, key.depth, product.a.dtype, key.transpose_a, key.lda);
+    made.b = piece(key.depth, key.columns, product.b.dtype, key.transpose_b, key.ldb);
+    made.c = piece(key.rows, key.columns, product.c.dtype, false, key.ldc);
+    if (key.has_bias) made.bias = piece(1, key.columns, DType::kF32, false, key.columns);
+    const auto description = describe_matmul(workspaces_.engine(), made.a, made.b, made.bias, made.c, key.accumulate);
+    made.fast = is_fast(description);
+    if (made.fast) made.kernel = make_kernel(description);
+    return made;
+  });
+}
+
+/// The kernels of one product: a tile is whole or the last of its axis, so there are at most eight sizes.
+struct Matmul::Bf16Tiles {
+  std::array<TileKernel, 8> kernels;
+
+  static std::size_t kind(const MatmulTiling& tiling, const MatmulTile& tile) {
+    return (tile.rows == tiling.rows ? 0U : 1U) + (tile.columns == tiling.columns ? 0U : 2U) +
+           (tile.depth == tiling.depth ? 0U : 4U);
+  }
+};
+
+bool Matmul::run_bf16(const Product& product) {
+  const bool may_split = product.bias.empty() && product.c.dtype == DType::kF32;
+  const MatmulTiling tiling = tile_matmul(product.shape, may_split);
+  Product part = product;
+  if (tiling.parts > 1) part.shape.accumulate = false;
+  Bf16Tiles tiles;
+  std::array<bool, 8> known{};
+  for (std::int64_t task = 0; task < tiling.tiles() * tiling.parts; ++task) {
+    const MatmulTile tile = tile_at(tiling, product.shape, task);
+    const std::size_t kind = Bf16Tiles::kind(tiling, tile);
+    if (known[kind]) continue;
+    known[kind] = true;
+    tiles.kernels[kind] = kernel_of(part, tile);
+    if (!tiles.kernels[kind].fast) return false;
+  }
+  run_tiles(product, tiling, [&](const Product& of_part, const MatmulTile& tile) {
+    const TileKernel& made = tiles.kernels[Bf16Tiles::kind(tiling, tile)];
+    const auto& shape = of_part.shape;
+    const std::int64_t lda = row_stride(shape.transpose_a, shape.m, shape.k);
+    const std::int64_t ldb = row_stride(shape.transpose_b, shape.k, shape.n);
+    const ConstDeviceSpan a = from(of_part.a, tile.row, tile.first_k, shape.transpose_a, lda);
+    const ConstDeviceSpan b = from(of_part.b, tile.first_k, tile.column, shape.transpose_b, ldb);
+    const ConstDeviceSpan c = from(of_part.c, tile.row, tile.column, false, shape.n);
+    const auto workspace = workspaces_.lend();
+    if (of_part.bias.empty()) {
+      execute(made.kernel, *workspace,
+              {{DNNL_ARG_SRC, made.a, a.data}, {DNNL_ARG_WEIGHTS, made.b, b.data}, {DNNL_ARG_DST, made.c, c.data}});
+    } else {
+      const ConstDeviceSpan bias = of_part.bias.subspan(tile.column, tile.columns);
+      execute(made.kernel, *workspace,
+              {{DNNL_ARG_SRC, made.a, a.data},
+               {DNNL_ARG_WEIGHTS, made.b, b.data},
+               {DNNL_ARG_BIAS, made.bias, bias.data},
+               {DNNL_ARG_DST, made.c, c.data}});
+    }
+  });
+  return true;
+}
+
+void Matmul::run_widened(const Product& product) {
+  const bool narrow_out = product.c.dtype != DType::kF32;
+  const std::int64_t floats_needed = product.a.size + product.b.size + (narrow_out ? product.c.size : 0);
+  const DeviceSpan memory{widened_.at_least(floats_needed * size_of(DType::kF32)), floats_needed, DType::kF32};
+  const DeviceSpan a = memory.subspan(0, product.a.size);
+  const DeviceSpan b = memory.subspan(a.size, product.b.size);
+  const DeviceSpan c = narrow_out ? memory.subspan(a.size + b.size, product.c.size) : product.c;
+  convert(pool_, product.a, a);
+  convert(pool_, product.b, b);
+  run_f32({product.shape, a, b, product.bias, c});
+  if (narrow_out) convert(pool_, c, product.c);
+}
+
+}  // namespace ballast

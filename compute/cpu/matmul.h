@@ -1,0 +1,59 @@
+// Defines: Matmul: matrix products of any size on all threads.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+
+#include "compute/backend.h"
+#include "compute/cpu/matmul_tiling.h"
+#include "compute/cpu/onednn.h"
+#include "compute/cpu/primitive_cache.h"
+#include "compute/cpu/thread_pool.h"
+
+namespace ballast {
+
+/// Cuts c into tiles by shape alone (matmul_tiling.h); each is one call of a library on one thread. f32 goes to
+/// gemm_f32; bf16 goes to oneDNN, or is widened to f32 where oneDNN has nothing fast for it. Called from one thread at
+/// a time.
+class Matmul {
+ public:
+  Matmul(ThreadPool& pool, WorkspacePool& workspaces) : pool_(pool), workspaces_(workspaces) {}
+
+  /// Backend::matmul.
+  void run(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias, DeviceSpan c);
+
+ private:
+  /// Everything a compiled bf16 tile depends on; leading dimensions follow from m, n, k of the whole product.
+  struct Key {
+    std::int64_t rows, columns, depth, lda, ldb, ldc;
+    bool transpose_a, transpose_b, accumulate, has_bias, f32_out;
+    auto operator<=>(const Key&) const = default;
+  };
+  struct TileKernel {
+    OneDnnKernel kernel;
+    dnnl::memory::desc a, b, bias, c;
+    bool fast = false;
+  };
+  struct Product {
+    MatmulShape shape;
+    ConstDeviceSpan a, b, bias;
+    DeviceSpan c;
+  };
+  struct Bf16Tiles;
+
+  void run_f32(const Product& product);
+  [[nodiscard]] bool run_bf16(const Product& product);
+  void run_widened(const Product& product);
+  /// Runs `multiply(product of the part, tile)` for every tile, and adds the parts up.
+  template <typename Multiply>
+  void run_tiles(const Product& product, const MatmulTiling& tiling, const Multiply& multiply);
+  [[nodiscard]] TileKernel kernel_of(const Product& product, const MatmulTile& tile);
+
+  ThreadPool& pool_;
+  WorkspacePool& workspaces_;
+  PrimitiveCache<Key, TileKernel> kernels_;
+  AlignedMemory parts_;
+  AlignedMemory widened_;
+};
+
+}  // namespace ballast

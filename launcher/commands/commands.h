@@ -1,0 +1,74 @@
+// Defines: the commands of the program as plain options, Command, and run() for each.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "compute/error.h"
+
+namespace ballast {
+
+struct TrainCommand {
+  std::string job;
+  std::vector<std::string> overrides;  ///< section.key=value
+};
+struct EvalCommand {
+  std::string path;
+  std::vector<std::string> overrides;
+  bool json = false;
+};
+struct GenerateCommand {
+  std::string path;
+  std::vector<std::string> overrides;
+  std::string prompt = "\n";
+  std::int64_t tokens = 200;
+  double temperature = 1.0;
+  std::int64_t top_k = 0;
+  std::int64_t seed = 1;
+};
+struct InspectCommand {
+  std::string path;
+  std::string tensor = "*";  ///< glob
+  bool optimizer = false, state = false, json = false;
+};
+struct VerifyCommand {
+  std::string path;
+  bool json = false;
+};
+struct PlanCommand {
+  std::string job;
+  std::vector<std::string> overrides;
+  std::int64_t workers = 1;
+  bool verbose = false, json = false;
+};
+struct ConfigCommand {
+  std::string job;  ///< "": defaults
+  std::vector<std::string> overrides;
+  bool defaults = false, markdown = false;
+};
+/// A help or version text.
+struct TextCommand {
+  std::string text;
+};
+
+using Command = std::variant<TrainCommand, EvalCommand, GenerateCommand, InspectCommand, VerifyCommand, PlanCommand,
+                             ConfigCommand, TextCommand>;
+
+/// main's own arguments: MPI wants to see them.
+struct Process {
+  int& argc;
+  char**& argv;
+};
+
+ExitCode run(const TrainCommand& command, Process& process);
+ExitCode run(const EvalCommand& command, Process& process);
+ExitCode run(const GenerateCommand& command, Process& process);
+ExitCode run(const InspectCommand& command, Process& process);
+ExitCode run(const VerifyCommand& command, Process& process);
+ExitCode run(const PlanCommand& command, Process& process);
+ExitCode run(const ConfigCommand& command, Process& process);
+ExitCode run(const TextCommand& command, Process& process);
+
+}  // namespace ballast

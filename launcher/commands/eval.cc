@@ -1,0 +1,46 @@
+#include <cstdio>
+
+#include "launcher/commands/commands.h"
+#include "launcher/reports.h"
+#include "launcher/trained_model.h"
+#include "launcher/workers.h"
+#include "runtime/dataset.h"
+#include "runtime/evaluator.h"
+
+namespace ballast {
+namespace {
+
+void print(const EvalReport& report) {
+  std::printf("%s\n  step %lld, %lld samples\n  loss     %.6f nats\n  accuracy %.4f\n", report.checkpoint.c_str(),
+              static_cast<long long>(report.step), static_cast<long long>(report.samples), report.loss,
+              report.accuracy);
+}
+
+}  // namespace
+
+ExitCode run(const EvalCommand& command, Process& process) {
+  return run_as_worker(process, [&](Communicator& world) {
+    std::optional<TrainedModel> trained = open_trained_model(world, command.path, command.overrides, 0);
+    if (!trained) return ExitCode::kConfig;
+    const JobConfig& config = trained->config;
+    const Datasets data =
+        open_datasets(config.data, trained->model.input(), static_cast<std::uint64_t>(config.job.seed));
+    if (data.validation->size() == 0) {
+      throw ConfigError("there is no validation data: set data.validation to a path or a fraction above 0");
+    }
+    const EvaluationResult result =
+        evaluate(trained->model, trained->weights.memory(), *data.validation, trained->model.max_samples(),
+                 config.evaluate.batches * config.batch.size, world);
+    if (world.rank() != 0) return ExitCode::kOk;
+    const EvalReport report{trained->checkpoint.directory(), trained->checkpoint.step(), result.loss, result.accuracy,
+                            result.samples};
+    if (command.json) {
+      std::fputs(to_json(report).c_str(), stdout);
+    } else {
+      print(report);
+    }
+    return ExitCode::kOk;
+  });
+}
+
+}  // namespace ballast

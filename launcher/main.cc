@@ -1,0 +1,22 @@
+#include <cstdio>
+#include <exception>
+#include <variant>
+
+#include "launcher/command_line.h"
+#include "launcher/failure.h"
+
+// Commands that use MPI catch inside the session's scope; what gets here never met MPI.
+int main(int argc, char** argv) {
+  using namespace ballast;
+  try {
+    const Command command = parse_command_line({argv + 1, argv + argc});
+    Process process{argc, argv};
+    return static_cast<int>(std::visit([&](const auto& chosen) { return run(chosen, process); }, command));
+  } catch (const Error& error) {
+    print_failure(error);
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    print_failure(Error(error.what()));
+    return static_cast<int>(ExitCode::kInternal);
+  }
+}

@@ -1,0 +1,12 @@
+// Defines: make_plan: what a job needs, from the planned graph, without allocating it.
+#pragma once
+
+#include "launcher/reports.h"
+#include "runtime/job.h"
+
+namespace ballast {
+
+/// ConfigError when the model's sizes do not fit together or there are more workers than shards.
+[[nodiscard]] PlanReport make_plan(const JobConfig& config, int workers);
+
+}  // namespace ballast

@@ -1,0 +1,65 @@
+// Defines: what eval, inspect, verify and plan found, as plain values, and its form as JSON (docs/json.md). Wraps
+// nlohmann-json.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "checkpoints/checkpoint.h"
+#include "launcher/tensor_summary.h"
+
+namespace ballast {
+
+struct EvalReport {
+  std::string checkpoint;
+  std::int64_t step = 0;
+  double loss = 0.0, accuracy = 0.0;
+  std::int64_t samples = 0;
+};
+
+struct InspectReport {
+  struct Tensor {
+    TensorSpec spec;
+    TensorSummary summary;
+  };
+  std::string checkpoint;
+  TrainingState state;
+  std::vector<Tensor> tensors;
+  bool show_state = false;
+};
+
+struct VerifyReport {
+  std::string checkpoint;
+  bool ok = false;
+  std::string error;  ///< why not
+  std::optional<std::int64_t> step;
+  std::string digest;  ///< of the weights
+  std::int64_t tensors = 0, bytes = 0;
+  std::vector<std::pair<std::string, std::int64_t>> files;  ///< name, bytes
+};
+
+struct PlanReport {
+  std::string model;
+  std::int64_t workers = 1, shards = 1, micro = 1;
+  std::int64_t parameters = 0, tensors = 0;
+  double flops_per_step = 0.0;
+  // bytes of the busiest worker
+  std::int64_t values = 0, gradients = 0, optimizer = 0, activations = 0, snapshot = 0;
+  bool values_shared = false;   ///< the node's workers have one copy of the values between them
+  std::int64_t wire_bytes = 0;  ///< sent per step by the busiest worker, were each on a node of its own
+  std::int64_t checkpoint_bytes = 0;
+  std::string operations;
+
+  [[nodiscard]] std::int64_t memory() const { return values + gradients + optimizer + activations + snapshot; }
+};
+
+/// One line each, with a newline.
+[[nodiscard]] std::string to_json(const EvalReport& report);
+[[nodiscard]] std::string to_json(const InspectReport& report);
+[[nodiscard]] std::string to_json(const VerifyReport& report);
+[[nodiscard]] std::string to_json(const PlanReport& report);
+
+}  // namespace ballast

@@ -1,0 +1,6 @@
+# Every test of this room saves and loads with workers that are threads.
+add_library(ballast_checkpoints_testing STATIC ${CMAKE_CURRENT_LIST_DIR}/example_job.cc
+  ${PROJECT_SOURCE_DIR}/tests/support/faulty_file_system.cc ${PROJECT_SOURCE_DIR}/tests/support/thread_workers.cc)
+target_link_libraries(ballast_checkpoints_testing PUBLIC ballast_checkpoints)
+
+ballast_unit_test(checkpoints/round_trip USES checkpoints_testing)

@@ -1,0 +1,6 @@
+ballast_unit_test(runtime/batch_plan USES runtime)
+ballast_unit_test(runtime/data USES runtime)
+ballast_unit_test(runtime/data_idx USES runtime)
+ballast_unit_test(runtime/optimizers USES runtime)
+ballast_unit_test(runtime/permutation USES runtime)
+ballast_unit_test(runtime/schedule USES runtime)

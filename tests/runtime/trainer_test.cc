@@ -1,0 +1,208 @@
+// Whole jobs with threads as workers: the promises of the training loop without mpirun.
+#include "runtime/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "checkpoints/checkpoint.h"
+#include "tests/support/thread_workers.h"
+
+namespace ballast {
+namespace {
+
+/// Remembers what it was told.
+class Recorder final : public Observer {
+ public:
+  void on_start(const std::string& /*summary*/) override {}
+  void on_step(const StepReport& report) override { losses.push_back(report.loss); }
+  void on_evaluation(std::int64_t /*step*/, double loss, double /*accuracy*/) override { evaluations.push_back(loss); }
+  void on_checkpoint(const SaveResult& result) override { saves.push_back(result); }
+  void on_warning(const std::string& text) override { warnings.push_back(text); }
+  void on_notice(const std::string& text) override { notices.push_back(text); }
+
+  std::vector<double> losses, evaluations;
+  std::vector<SaveResult> saves;
+  std::vector<std::string> warnings, notices;
+};
+
+class TrainerTest : public testing::Test {
+ protected:
+  TrainerTest() {
+    std::string pattern = testing::TempDir() + "/ballast-trainer-XXXXXX";
+    folder_ = mkdtemp(pattern.data());
+  }
+  ~TrainerTest() override { std::filesystem::remove_all(folder_); }
+
+  [[nodiscard]] JobConfig job(const std::string& name) const {
+    JobConfig config;
+    config.job = {.dir = folder_ + "/" + name, .steps = 6};
+    config.model = {.name = "mlp", .dropout = 0.1F, .features = 12, .hidden = {16}, .classes = 4};
+    config.data = {.format = "synthetic", .fraction = 0.25, .samples = 64};
+    config.batch = {.size = 20, .shards = 4};  // 48 training samples: every third batch is short
+    config.optimizer.clip = 0.5;
+    config.comm.bucket_mib = 0.0001;
+    config.compute.threads = 1;
+    config.log.every = 1;
+    return config;
+  }
+
+  static RunResult run(const JobConfig& config, int workers, Recorder& recorder) {
+    RunResult result;
+    run_workers(workers, [&](Communicator& world) {
+      const RunResult mine = train(config, "", world, recorder);
+      if (world.rank() == 0) result = mine;
+    });
+    return result;
+  }
+
+  static std::string digest(const JobConfig& config, std::int64_t step) {
+    return Checkpoint::open(real_file_system(), config.job.dir + "/checkpoints/" + checkpoint_name(step))
+        .weights_digest();
+  }
+
+  std::string folder_;
+};
+
+TEST_F(TrainerTest, GivesTheSameBitsOnAnyNumberOfWorkers) {
+  Recorder one;
+  const JobConfig alone = job("one");
+  run(alone, 1, one);
+  ASSERT_EQ(one.losses.size(), 6U);
+  for (const int workers : {2, 3, 4}) {
+    for (const std::int64_t coordinators : {0, 1, 2}) {
+      JobConfig config = job("w" + std::to_string(workers) + "c" + std::to_string(coordinators));
+      config.comm.coordinators = coordinators;
+      Recorder several;
+      run(config, workers, several);
+      EXPECT_EQ(several.losses, one.losses) << workers << " workers, " << coordinators << " coordinators";
+      EXPECT_EQ(several.evaluations, one.evaluations);
+      EXPECT_EQ(digest(config, 6), digest(alone, 6));
+    }
+  }
+}
+
+TEST_F(TrainerTest, ResumedOnAnotherNumberOfWorkersEndsWithTheSameBits) {
+  Recorder whole;
+  const JobConfig uninterrupted = job("whole");
+  run(uninterrupted, 3, whole);
+  JobConfig config = job("parts");
+  config.optimizer.name = uninterrupted.optimizer.name;
+  config.job.steps = 2;
+  Recorder recorder;
+  run(config, 2, recorder);
+  config.job.steps = 5;
+  run(config, 4, recorder);
+  config.job.steps = 6;
+  run(config, 1, recorder);
+  EXPECT_EQ(recorder.losses, whole.losses);
+  EXPECT_EQ(digest(config, 6), digest(uninterrupted, 6));
+}
+
+TEST_F(TrainerTest, MicroBatchesOfAModelWithoutDropoutChangeOnlyRounding) {
+  Recorder whole;
+  Recorder pieces;
+  JobConfig config = job("whole-shards");
+  config.model.dropout = 0.0F;
+  run(config, 2, whole);
+  JobConfig cut = job("micro");
+  cut.model.dropout = 0.0F;
+  cut.batch.micro = 2;
+  run(cut, 2, pieces);
+  ASSERT_EQ(whole.losses.size(), pieces.losses.size());
+  for (std::size_t i = 0; i < whole.losses.size(); ++i) EXPECT_NEAR(whole.losses[i], pieces.losses[i], 1e-5);
+}
+
+TEST_F(TrainerTest, LearnsTheSyntheticClasses) {
+  JobConfig config = job("learn");
+  config.model.dropout = 0.0F;
+  config.job.steps = 120;
+  config.optimizer.lr = 1e-2;
+  config.evaluate.every = 60;
+  Recorder recorder;
+  const RunResult result = run(config, 2, recorder);
+  EXPECT_LT(recorder.losses.back(), 0.5 * recorder.losses.front());
+  ASSERT_TRUE(result.validation_accuracy.has_value());
+  EXPECT_GT(*result.validation_accuracy, 0.6);
+}
+
+TEST_F(TrainerTest, RefusesToResumeWithAnotherNumberOfShards) {
+  JobConfig config = job("shards");
+  Recorder recorder;
+  run(config, 1, recorder);
+  config.batch.shards = 2;
+  config.job.steps = 8;
+  try {
+    run(config, 1, recorder);
+    FAIL() << "resumed with other shards";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("batch.shards = 2 but the checkpoint was trained with 4"));
+  }
+}
+
+TEST_F(TrainerTest, RefusesToStartAfreshOverCheckpoints) {
+  JobConfig config = job("never");
+  Recorder recorder;
+  run(config, 1, recorder);
+  config.job.resume = "never";
+  EXPECT_THROW(run(config, 1, recorder), ConfigError);
+}
+
+TEST_F(TrainerTest, StopsEarlyAndKeepsTheBestCheckpoint) {
+  JobConfig config = job("early");
+  config.job.steps = 400;
+  config.optimizer.lr = 0.3;  // far too high: the validation loss soon rises
+  config.optimizer.clip = 0.0;
+  config.evaluate = {.every = 2, .patience = 3};
+  config.checkpoint.keep = 1;
+  Recorder recorder;
+  const RunResult result = run(config, 2, recorder);
+  ASSERT_LT(result.step, 400);
+  const auto best = std::min_element(recorder.evaluations.begin(), recorder.evaluations.end());
+  const std::int64_t best_step = 2 * (best - recorder.evaluations.begin() + 1);
+  EXPECT_EQ(result.step, best_step + 6);
+  EXPECT_THAT(list_checkpoints(real_file_system(), config.job.dir + "/checkpoints"), testing::Contains(best_step));
+}
+
+TEST_F(TrainerTest, NamesTheWeightWhoseGradientIsNotFinite) {
+  JobConfig config = job("diverge");
+  config.job.steps = 50;
+  config.optimizer = {.name = "sgd", .lr = 1e30};
+  Recorder recorder;
+  try {
+    run(config, 2, recorder);
+    FAIL() << "trained on numbers that are not finite";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::ContainsRegex("step [0-9]+: the gradient of .* is not finite"));
+  }
+}
+
+TEST_F(TrainerTest, CutsMetricsBackOnResume) {
+  JobConfig config = job("metrics");
+  Recorder recorder;
+  run(config, 1, recorder);
+  std::filesystem::remove_all(config.job.dir + "/checkpoints/" + checkpoint_name(6));
+  {
+    std::ofstream metrics(config.job.dir + "/metrics.jsonl", std::ios::app);
+    metrics << R"({"event":"step","step":9,"loss":1.0})"
+            << "\n{\"event\":\"st";
+  }
+  config.job.steps = 3;
+  config.job.dir = folder_ + "/metrics";
+  run(config, 1, recorder);
+  std::ifstream metrics(config.job.dir + "/metrics.jsonl");
+  int steps = 0;
+  for (std::string line; std::getline(metrics, line);) {
+    if (line.find(R"("event":"step")") != std::string::npos) ++steps;
+    EXPECT_EQ(line.find("\"step\":9"), std::string::npos);
+  }
+  EXPECT_EQ(steps, 3);
+}
+
+}  // namespace
+}  // namespace ballast
