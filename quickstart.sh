@@ -8,11 +8,11 @@ cd "$(dirname "$0")"
 
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 ballast=build/bin/ballast
-job=examples/quickstart.toml
 run=runs/quickstart-$(date +%Y%m%d-%H%M%S)
+job=(examples/gpt_text.toml job.steps=500 schedule.warmup=50 evaluate.every=100 "job.dir=$run")
 workers=2
 [ "$(nproc)" -ge 2 ] || workers=1
-stop_at=120  # the step after which the first run is interrupted
+stop_at=300  # the step after which the first run is interrupted
 
 stage() { printf '\n== %s\n' "$*"; }
 show() { printf '$ %s\n' "$*"; }
@@ -31,7 +31,7 @@ cmake --preset release -DBALLAST_TESTS=OFF >/dev/null
 cmake --build --preset release --target ballast -- --quiet
 
 stage "3. Train with $workers workers, and stop after step $stop_at"
-command=(mpirun -n "$workers" --bind-to none --oversubscribe "$ballast" train "$job" "job.dir=$run")
+command=(mpirun -n "$workers" --bind-to none --oversubscribe "$ballast" train "${job[@]}")
 show "${command[*]}"
 "${command[@]}" &
 mpirun=$!
@@ -46,16 +46,16 @@ trap - EXIT
 echo "exit code 75: stopped after a checkpoint"
 
 stage "4. Go on with one worker: the weights become what the uninterrupted run would have made them"
-show "$ballast train $job job.dir=$run"
-"$ballast" train "$job" "job.dir=$run"
+show "$ballast train ${job[*]}"
+"$ballast" train "${job[@]}"
 
 stage "5. Evaluate"
 show "$ballast eval $run"
 "$ballast" eval "$run"
 
 stage "6. Let it write"
-show "$ballast generate $run --prompt 'It is a truth'"
-"$ballast" generate "$run" --prompt 'It is a truth'
+show "$ballast generate $run --prompt 'It is a truth' --temperature 0.8"
+"$ballast" generate "$run" --prompt 'It is a truth' --temperature 0.8
 
 stage "Where things are"
 cat <<END

@@ -25,7 +25,8 @@ void collect_held(ShardRange node, ShardRange range, std::vector<ShardRange>& he
   collect_held({middle, node.end}, range, held);
 }
 
-void append_program(ShardRange node, const std::vector<ShardRange>& cover, std::size_t& next, std::vector<int>& program) {
+void append_program(ShardRange node, const std::vector<ShardRange>& cover, std::size_t& next,
+                    std::vector<int>& program) {
   require(next < cover.size(), "sum_program: the cover ends before the last shard");
   if (cover[next] == node) {
     program.push_back(static_cast<int>(next++));
@@ -49,7 +50,8 @@ ShardRange shards_of(int rank, int workers, int shards) {
 }
 
 std::vector<ShardRange> held_subtrees(ShardRange range, int shards) {
-  require(0 <= range.begin && range.begin <= range.end && range.end <= shards, "held_subtrees: range outside the shards");
+  require(0 <= range.begin && range.begin <= range.end && range.end <= shards,
+          "held_subtrees: range outside the shards");
   std::vector<ShardRange> held;
   if (range.begin < range.end) collect_held({0, shards}, range, held);
   return held;

@@ -32,16 +32,20 @@ void check_arguments(int workers, std::int64_t flat_size, const std::vector<Bloc
 
 std::vector<Fragments> all_fragments(int workers, int shards) {
   std::vector<Fragments> fragments;
-  for (int rank = 0; rank < workers; ++rank) fragments.push_back(fragments_of(shards_of(rank, workers, shards), shards));
+  for (int rank = 0; rank < workers; ++rank)
+    fragments.push_back(fragments_of(shards_of(rank, workers, shards), shards));
   return fragments;
 }
 
 }  // namespace
 
 /// Who may touch what, and when:
-///  * My gradient memory: I write it from begin_step() to the last gradients_ready(). Neighbours read it until their publish(), whose
-///    barrier lies before my next begin_step(). The sum goes to buffer 0 of its owner, at elements that only the owner reads.
-///  * The node's values: read by all until reduce(), whose barrier lies before every update on this node; written between reduce() and
+///  * My gradient memory: I write it from begin_step() to the last gradients_ready(). Neighbours read it until their
+///  publish(), whose
+///    barrier lies before my next begin_step(). The sum goes to buffer 0 of its owner, at elements that only the owner
+///    reads.
+///  * The node's values: read by all until reduce(), whose barrier lies before every update on this node; written
+///  between reduce() and
 ///    publish() by the owners, and inside publish() by the contacts that receive from other nodes; disjoint slices all.
 class SplitAllReduce::Impl {
  public:
@@ -57,8 +61,8 @@ class SplitAllReduce::Impl {
         fragments_(all_fragments(world.size(), options.shards)),
         memory_(*node_, flat_size, bf16, fragments_[static_cast<std::size_t>(world.rank())].buffers),
         stack_(options.shards),
-        sums_(parts(options.shards)),
-        values_(parts(options.shards), blocks_) {}
+        sums_(parts(), plan_sums(topology_, partition_, fragments_, options.shards)),
+        values_(parts(), blocks_) {}
 
   void begin_step() {
     require(phase_ == Phase::kIdle, "SplitAllReduce: begin_step() before the last step's publish()");
@@ -71,7 +75,8 @@ class SplitAllReduce::Impl {
   }
 
   DeviceSpan gradients(int shard) {
-    require(phase_ == Phase::kGradients && shard == next_shard_, "SplitAllReduce: gradients() of a shard that is not next");
+    require(phase_ == Phase::kGradients && shard == next_shard_,
+            "SplitAllReduce: gradients() of a shard that is not next");
     const int buffer = static_cast<int>(stack_.sums().size()) - (open_shard_ == shard ? 1 : 0);
     const DeviceSpan gradients = memory_.gradients(node_->rank(), buffer);
     if (open_shard_ == shard) return gradients;
@@ -98,7 +103,8 @@ class SplitAllReduce::Impl {
   }
 
   void reduce() {
-    require(phase_ == Phase::kGradients && next_shard_ == shards_.end, "SplitAllReduce: reduce() before the last shard_done()");
+    require(phase_ == Phase::kGradients && next_shard_ == shards_.end,
+            "SplitAllReduce: reduce() before the last shard_done()");
     phase_ = Phase::kReduced;
     sums_.finished(partition_.buckets());
     backend_.synchronize();
@@ -131,14 +137,13 @@ class SplitAllReduce::Impl {
  private:
   enum class Phase : std::uint8_t { kIdle, kGradients, kReduced };
 
-  [[nodiscard]] SplitParts parts(int shards) const {
-    return {*group_, *node_, backend_, topology_, partition_, memory_, fragments_, shards};
-  }
+  [[nodiscard]] SplitParts parts() const { return {*group_, *node_, backend_, topology_, partition_, memory_}; }
 
   /// Adds the `count` partial sums on top of the stack into the lowest of them.
   void add_top(int count) {
     const auto bottom = stack_.sums().size() - static_cast<std::size_t>(count);
-    const std::vector<ShardRange> ranges(stack_.sums().begin() + static_cast<std::ptrdiff_t>(bottom), stack_.sums().end());
+    const std::vector<ShardRange> ranges(stack_.sums().begin() + static_cast<std::ptrdiff_t>(bottom),
+                                         stack_.sums().end());
     std::vector<ConstDeviceSpan> sums;
     for (int i = 0; i < count; ++i) sums.push_back(memory_.gradients(node_->rank(), static_cast<int>(bottom) + i));
     backend_.ordered_sum(sums, subtree_program(ranges), memory_.gradients(node_->rank(), static_cast<int>(bottom)));
@@ -170,8 +175,8 @@ SplitAllReduce::SplitAllReduce(Communicator& world, Backend& backend, std::int64
 }
 
 SplitAllReduce::~SplitAllReduce() {
-  // A worker that fails ends with its process. Until then messages may still arrive in these buffers, and waiting for them could hang
-  // the job before its error is printed.
+  // A worker that fails ends with its process. Until then messages may still arrive in this memory, and waiting for
+  // them could hang the job before its error is printed. So all of it stays.
   if (impl_ != nullptr && impl_->unwinding()) static_cast<void>(impl_.release());
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <string>
 
 #include "comm/communicator.h"
@@ -16,8 +15,7 @@ struct AgreedConfig {
 };
 
 /// Collective. Calls `load` on rank 0 only and gives everyone its result, so that workers with other files, variables
-/// or arguments cannot disagree. A mistake is printed once, by rank 0, and every worker gets nullopt: it leaves with
-/// ExitCode::kConfig, in order.
-[[nodiscard]] std::optional<AgreedConfig> agree_on_config(Communicator& world, const std::function<JobConfig()>& load);
+/// or arguments cannot disagree. Its ConfigError is thrown on every worker.
+[[nodiscard]] AgreedConfig agree_on_config(Communicator& world, const std::function<JobConfig()>& load);
 
 }  // namespace ballast

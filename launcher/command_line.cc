@@ -43,8 +43,8 @@ CLI::Validator number_in(double low, double high = 1e15) {
 
 void add_training(CLI::App& app, Parsed& to) {
   CLI::App* train = app.add_subcommand("train", "Train a model as a job file says, or go on with a run");
-  train->add_option("job", to.train.job, "Job file (TOML)")->required()->type_name("JOB.toml");
-  train->add_option("overrides", to.train.overrides, kOverrides)->type_name("");
+  train->add_option("JOB", to.train.job, "Job file (TOML)")->required()->type_name("");
+  train->add_option("SETTINGS", to.train.overrides, kOverrides)->type_name("");
   train->footer(
       "Examples:\n"
       "  ballast train job.toml\n"
@@ -57,14 +57,14 @@ void add_training(CLI::App& app, Parsed& to) {
 
 void add_using(CLI::App& app, Parsed& to) {
   CLI::App* eval = app.add_subcommand("eval", "Measure loss and accuracy of a checkpoint on its validation data");
-  eval->add_option("path", to.eval.path, kRun)->required()->type_name("RUN");
-  eval->add_option("overrides", to.eval.overrides, kOverrides)->type_name("");
+  eval->add_option("RUN", to.eval.path, kRun)->required()->type_name("");
+  eval->add_option("SETTINGS", to.eval.overrides, kOverrides)->type_name("");
   eval->add_flag("--json", to.eval.json, "Print one JSON object (docs/json.md)");
   eval->footer("Example:\n  ballast eval runs/gpt data.validation=other.txt");
 
   CLI::App* generate = app.add_subcommand("generate", "Write text with a trained gpt");
-  generate->add_option("path", to.generate.path, kRun)->required()->type_name("RUN");
-  generate->add_option("overrides", to.generate.overrides, kOverrides)->type_name("");
+  generate->add_option("RUN", to.generate.path, kRun)->required()->type_name("");
+  generate->add_option("SETTINGS", to.generate.overrides, kOverrides)->type_name("");
   generate
       ->add_option("-p,--prompt", to.generate.prompt,
                    "What to go on from; for tokens: numbers with blanks between them")
@@ -87,7 +87,7 @@ void add_using(CLI::App& app, Parsed& to) {
 
 void add_looking(CLI::App& app, Parsed& to) {
   CLI::App* inspect = app.add_subcommand("inspect", "Show the tensors of a checkpoint with statistics and histograms");
-  inspect->add_option("path", to.inspect.path, kRun)->required()->type_name("RUN");
+  inspect->add_option("RUN", to.inspect.path, kRun)->required()->type_name("");
   inspect->add_option("--tensor", to.inspect.tensor, "Only tensors whose name matches, for example '*.weight'")
       ->type_name("PATTERN");
   inspect->add_flag("--optimizer", to.inspect.optimizer, "Optimizer state as well");
@@ -97,7 +97,7 @@ void add_looking(CLI::App& app, Parsed& to) {
 
   CLI::App* verify =
       app.add_subcommand("verify", "Check every digest of a checkpoint; print the digest of its weights");
-  verify->add_option("path", to.verify.path, kRun)->required()->type_name("RUN");
+  verify->add_option("RUN", to.verify.path, kRun)->required()->type_name("");
   verify->add_flag("--json", to.verify.json, "Print one JSON object (docs/json.md)");
   verify->footer(
       "Equal weights have equal digests, whoever wrote them on however many workers. Exit code 65: damaged.\n\n"
@@ -106,8 +106,8 @@ void add_looking(CLI::App& app, Parsed& to) {
 
 void add_planning(CLI::App& app, Parsed& to) {
   CLI::App* plan = app.add_subcommand("plan", "Say what a job needs, without running it: memory, traffic, disk");
-  plan->add_option("job", to.plan.job, "Job file (TOML)")->required()->type_name("JOB.toml");
-  plan->add_option("overrides", to.plan.overrides, kOverrides)->type_name("");
+  plan->add_option("JOB", to.plan.job, "Job file (TOML)")->required()->type_name("");
+  plan->add_option("SETTINGS", to.plan.overrides, kOverrides)->type_name("");
   plan->add_option("-w,--workers", to.plan.workers, "For so many workers (default 1)")
       ->type_name("N")
       ->check(number_in(1, 65536));
@@ -117,14 +117,14 @@ void add_planning(CLI::App& app, Parsed& to) {
 
   CLI::App* config =
       app.add_subcommand("config", "Print a job file with every key: as resolved, as default, as reference");
-  config->add_option("job", to.config.job, "Job file (TOML)")->type_name("JOB.toml");
-  config->add_option("overrides", to.config.overrides, kOverrides)->type_name("");
+  config->add_option("JOB", to.config.job, "Job file (TOML)")->type_name("");
+  config->add_option("SETTINGS", to.config.overrides, kOverrides)->type_name("");
   config->add_flag("--defaults", to.config.defaults, "A commented job file of all defaults, to start from");
   config->add_flag("--markdown", to.config.markdown, "The reference of all keys (docs/config.md)");
   config->footer("Examples:\n  ballast config job.toml optimizer.lr=3e-4\n  ballast config --defaults > job.toml");
 
   CLI::App* help = app.add_subcommand("help", "Explain a command, a section of the job file, or a key");
-  help->add_option("topic", to.topic, "For example: train, optimizer, optimizer.lr")->type_name("TOPIC");
+  help->add_option("TOPIC", to.topic, "For example: train, optimizer, optimizer.lr")->type_name("");
   app.add_subcommand("version", "Print the version");
 }
 
@@ -158,7 +158,7 @@ std::vector<std::string> names_of(const std::vector<CLI::App*>& commands) {
 
 std::string command_help(CLI::App& app, const std::string& name) {
   CLI::App* command = app.get_subcommand(name);
-  std::string text = command->help("ballast " + name);
+  std::string text = command->help("ballast");
   text.erase(0, text.find_first_not_of('\n'));
   return text;
 }
@@ -201,9 +201,17 @@ void refuse_unknown_options(const CLI::App& command) {
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
   }
   const std::string near = suggestion(unknown.front().substr(0, unknown.front().find('=')), known);
-  usage_error(command.get_name() + ": unknown argument '" + unknown.front() + "'" +
-              (near.empty() ? "" : "; did you mean '" + near + "'?") + " 'ballast help " + command.get_name() +
-              "' lists them");
+  const std::string hint =
+      near.empty() ? "see 'ballast help " + command.get_name() + "'" : "did you mean '" + near + "'?";
+  usage_error(command.get_name() + ": unknown argument '" + unknown.front() + "'; " + hint);
+}
+
+[[noreturn]] void unknown_command(const std::string& word, const std::vector<std::string>& commands) {
+  const std::string near = suggestion(word, commands);
+  std::string hint = "'ballast help' lists the commands";
+  if (!near.empty()) hint = "did you mean '" + near + "'?";
+  if (word.ends_with(".toml")) hint = "did you mean 'ballast train " + word + "'?";
+  usage_error("unknown command '" + word + "'; " + hint);
 }
 
 void parse(CLI::App& app, std::vector<std::string> arguments) {
@@ -252,9 +260,7 @@ Command parse_command_line(std::vector<std::string> arguments) {
   if (first == "--help" || first == "-h") arguments.front() = "help";
   const std::vector<std::string> names = names_of(commands_of(app));
   if (std::find(names.begin(), names.end(), arguments.front()) == names.end()) {
-    const std::string near = suggestion(first, names);
-    usage_error("unknown command '" + first + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
-                " 'ballast help' lists the commands");
+    unknown_command(first, names);
   }
   try {
     parse(app, undashed(arguments));

@@ -90,6 +90,7 @@ class Loader {
     }
     if (errors_.empty()) return config_;
     std::string message;
+    if (errors_.size() > 1) message = std::to_string(errors_.size()) + " mistakes in the configuration:";
     for (const std::string& error : errors_) message += (message.empty() ? "" : "\n") + error;
     throw ConfigError(message);
   }

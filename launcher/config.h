@@ -2,7 +2,7 @@
 // back.
 //
 // Later sources win: defaults, the file, BALLAST_SECTION_KEY variables, section.key=value arguments. Every mistake in
-// all of them is reported at once, in one ConfigError with a line each:
+// all of them is reported at once, in one ConfigError with a line each, below a heading where there are several:
 //   job.toml:3:1: unknown key 'learning_rate' in [optimizer]; did you mean 'lr'?
 #pragma once
 
@@ -19,8 +19,8 @@ enum class ConfigUse {
 };
 
 struct ConfigSources {
-  std::vector<std::string> arguments;    ///< "optimizer.lr=3e-4"; quotes around texts may be left out
-  std::vector<std::string> environment;  ///< "NAME=value" of all variables; those that begin with BALLAST_ count
+  std::vector<std::string> arguments{};    ///< "optimizer.lr=3e-4"; quotes around texts may be left out
+  std::vector<std::string> environment{};  ///< "NAME=value" of all variables; those that begin with BALLAST_ count
   ConfigUse use = ConfigUse::kOther;
 };
 

@@ -5,7 +5,7 @@
 
 namespace ballast {
 
-/// "ballast: <message>" to stderr; for several mistakes of a configuration a heading and a line each.
+/// "ballast: <message>" to stderr; for defects of ours also where it was thrown.
 void print_failure(const Error& error);
 
 }  // namespace ballast

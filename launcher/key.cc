@@ -12,6 +12,12 @@ std::string out_of_range(const Value& value, const Range& range) {
   return value.written + " is out of range: allowed is " + range.text();
 }
 
+// "1000000000", not "1e+09": bounds are mostly counts.
+std::string bound_text(double bound) {
+  const bool whole = bound == std::floor(bound) && std::fabs(bound) < 1e15;
+  return whole ? std::to_string(static_cast<std::int64_t>(bound)) : number_text(bound);
+}
+
 }  // namespace
 
 bool Range::contains(double value) const {
@@ -21,8 +27,8 @@ bool Range::contains(double value) const {
 }
 
 std::string Range::text() const {
-  const std::string from = number_text(low);
-  const std::string to = number_text(high);
+  const std::string from = bound_text(low);
+  const std::string to = bound_text(high);
   if (std::isinf(high)) return above_low ? "greater than " + from : from + " or more";
   if (!above_low && !below_high) return from + " to " + to;
   return (above_low ? "greater than " : "at least ") + from + " and " + (below_high ? "below " : "at most ") + to;

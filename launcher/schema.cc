@@ -41,7 +41,7 @@ void add_job(std::vector<Key>& all) {
              "\"auto\": go on from the run folder's newest checkpoint, if there is one; \"never\": start afresh, "
              "refused where checkpoints exist; or the path of a checkpoint"});
   keys.special(
-      "stop_after", "duration", "0 to 1e+09",
+      "stop_after", "duration or number", "",
       {"seconds",
        "Checkpoint and stop with exit code 75 after this wall time, "
        "for batch systems with a time limit: \"3h50m\"; 0: never"},

@@ -7,20 +7,15 @@
 #include <string_view>
 #include <utility>
 
+#include "launcher/number_text.h"
+
 namespace ballast {
 namespace {
-
-template <class Node>
-std::string written_text(const Node& node) {
-  std::ostringstream out;
-  out << node;
-  return out.str();
-}
 
 Value value_of(const toml::node& node) {
   if (const auto* boolean = node.as_boolean()) return {boolean->get(), boolean->get() ? "true" : "false"};
   if (const auto* integer = node.as_integer()) return {integer->get(), std::to_string(integer->get())};
-  if (const auto* number = node.as_floating_point()) return {number->get(), written_text(*number)};
+  if (const auto* number = node.as_floating_point()) return {number->get(), toml_number(number_text(number->get()))};
   if (const auto* text = node.as_string()) return {text->get(), '"' + text->get() + '"'};
   if (const auto* array = node.as_array()) {
     std::vector<Value> items;
@@ -95,6 +90,14 @@ void sort_by_position(std::vector<Setting>& settings) {
                    [&](const Setting& a, const Setting& b) { return position(a) < position(b); });
 }
 
+// The commonest mistake is a text without quotes, which the parser takes for the start of something else.
+std::string hint_for(const std::string& description) {
+  for (const char* words : {"parsing boolean", "parsing value", "parsing floating-point", "value type"}) {
+    if (description.find(words) != std::string::npos) return "; a text needs quotes";
+  }
+  return "";
+}
+
 }  // namespace
 
 TomlContent read_toml(const std::string& text, const std::string& name) {
@@ -105,7 +108,8 @@ TomlContent read_toml(const std::string& text, const std::string& name) {
     return content;
   } catch (const toml::parse_error& error) {
     const auto begin = error.source().begin;
-    return {{}, {place(name, begin.line, begin.column) + ": " + std::string(error.description())}};
+    const std::string description(error.description());
+    return {{}, {place(name, begin.line, begin.column) + ": " + description + hint_for(description)}};
   }
 }
 

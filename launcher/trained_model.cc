@@ -33,16 +33,14 @@ std::int64_t micro_of(const JobConfig& config, std::int64_t shards) {
 
 }  // namespace
 
-std::optional<TrainedModel> open_trained_model(Communicator& world, const std::string& path,
-                                               const std::vector<std::string>& overrides, std::int64_t micro) {
+TrainedModel open_trained_model(Communicator& world, const std::string& path, const std::vector<std::string>& overrides,
+                                std::int64_t micro) {
   Checkpoint checkpoint = open_checkpoint(world, path);
   const TrainingState& state = checkpoint.state();
   const auto load = [&] {
     return config_from_text(state.config, "job file in " + checkpoint.directory(), {overrides, process_environment()});
   };
-  std::optional<AgreedConfig> agreed = agree_on_config(world, load);
-  if (!agreed) return std::nullopt;
-  JobConfig config = std::move(agreed->config);
+  JobConfig config = agree_on_config(world, load).config;
   const ThreadChoice threads = threads_for_worker(world, config.compute.threads);
   warn(world, threads.warning);
   std::unique_ptr<Backend> backend = make_backend({config.compute.backend, threads.threads});
@@ -50,8 +48,7 @@ std::optional<TrainedModel> open_trained_model(Communicator& world, const std::s
   Model model = build_model(config.model, dtype_named(config.precision.compute), samples);
   model.allocate(*backend, static_cast<std::uint64_t>(config.job.seed));
   Weights weights(checkpoint, model, *backend);
-  return TrainedModel{std::move(checkpoint), std::move(config), std::move(backend), std::move(model),
-                      std::move(weights)};
+  return {std::move(checkpoint), std::move(config), std::move(backend), std::move(model), std::move(weights)};
 }
 
 }  // namespace ballast

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,8 +27,7 @@ struct TrainedModel {
 /// variables on rank 0, says which model and data. `micro` is the model's largest batch; 0: as it was trained. Warnings
 /// about damaged newer checkpoints go to rank 0's stderr. nullopt after mistakes in the overrides, which have been
 /// printed.
-[[nodiscard]] std::optional<TrainedModel> open_trained_model(Communicator& world, const std::string& path,
-                                                             const std::vector<std::string>& overrides,
-                                                             std::int64_t micro);
+[[nodiscard]] TrainedModel open_trained_model(Communicator& world, const std::string& path,
+                                              const std::vector<std::string>& overrides, std::int64_t micro);
 
 }  // namespace ballast

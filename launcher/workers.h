@@ -8,7 +8,8 @@
 
 namespace ballast {
 
-/// Starts MPI and runs `body` on every worker. A failure ends the whole job with its exit code.
+/// Starts MPI and runs `body` on every worker. A failure of any of them ends the whole job with its message and exit
+/// code.
 ExitCode run_as_worker(Process& process, const std::function<ExitCode(Communicator&)>& body);
 
 }  // namespace ballast

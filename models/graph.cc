@@ -23,7 +23,7 @@ Value Graph::input(Value& slot, const char* what, const Shape& shape, DType dtyp
 
 Value Graph::features(const Shape& sample) {
   const Value x = input(features_, "features", sample, DType::kF32);
-  return compute_ == DType::kF32 ? x : append(scoped("convert"), convert_operation(sample), {x}, {});
+  return append(scoped("input"), convert_operation(sample), {x}, {});
 }
 
 Value Graph::tokens(std::int64_t positions) { return input(tokens_, "tokens", {positions}, DType::kI32); }
@@ -39,7 +39,8 @@ int Graph::parameter(const std::string& name, const Shape& shape, const Initiali
   return declare(name, shape, ParameterKind::kTrained, initializer);
 }
 
-// --- operations -------------------------------------------------------------------------------------------------------
+// --- operations
+// -------------------------------------------------------------------------------------------------------
 
 Value Graph::append(const std::string& name, std::unique_ptr<Operation> operation, const std::vector<Value>& inputs,
                     const std::vector<int>& parameters) {
@@ -139,7 +140,8 @@ void Graph::cross_entropy(Value logits, Value targets) {
   nodes_.back().output = -1;
 }
 
-// --- the whole --------------------------------------------------------------------------------------------------------
+// --- the whole
+// --------------------------------------------------------------------------------------------------------
 
 Value Graph::logits() const {
   require(!nodes_.empty() && nodes_.back().is_loss(), "graph: it does not end in a loss");

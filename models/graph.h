@@ -1,7 +1,7 @@
 // Defines: Value, Graph, NameScope: what a model computes, as a list of operations in forward order.
 //
-// A model is a function that calls the builder methods. They check shapes, declare parameters and append one operation each. Nothing is
-// planned or allocated here: see planner/plan.h and planned_graph.h.
+// A model is a function that calls the builder methods. They check shapes, declare parameters and append one operation
+// each. Nothing is planned or allocated here: see planner/plan.h and planned_graph.h.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct Value {
 struct ValueInfo {
   Shape shape;
   DType dtype = DType::kF32;
-  int producer = -1;  ///< operation, or -1 for an input
+  int producer = -1;         ///< operation, or -1 for an input
   std::vector<int> readers;  ///< operations in forward order; twice when it is both inputs of one
   bool needs_gradient = false;
 };
@@ -44,16 +44,19 @@ class Graph {
   /// `compute` is the type of activations: f32, bf16, or f64 for gradient checks.
   explicit Graph(DType compute) : compute_(compute) {}
 
-  // --- inputs: at most one of each ------------------------------------------------------------------------------------
+  // --- inputs: at most one of each
+  // ------------------------------------------------------------------------------------
   Value features(const Shape& sample);  ///< f32 from the host, in the compute type afterwards
   Value tokens(std::int64_t positions);
   Value targets(std::int64_t count);
 
-  // --- parameters -----------------------------------------------------------------------------------------------------
+  // --- parameters
+  // -----------------------------------------------------------------------------------------------------
   /// Declares a trained parameter and returns its index. Matrices and filters are read in the compute type.
   int parameter(const std::string& name, const Shape& shape, const Initializer& initializer);
 
-  // --- operations: see operations/operations.h for the mathematics. `name` prefixes the parameters --------------------------
+  // --- operations: see operations/operations.h for the mathematics. `name` prefixes the parameters
+  // --------------------------
   Value linear(Value x, std::int64_t outputs, const std::string& name, const Initializer& weights);
   /// Without bias, by a weight_OI that is declared already.
   Value tied_linear(Value x, int weight, const std::string& name);

@@ -16,7 +16,7 @@
 
 namespace ballast {
 
-class Graph;
+class PlannedGraph;
 
 enum class Mode : std::uint8_t {
   kTrain,     ///< dropout on, batch statistics; keeps what backward needs
@@ -54,7 +54,7 @@ using GradientsReady = std::function<void(std::int64_t offset)>;
 
 class Model {
  public:
-  Model(std::unique_ptr<Graph> graph, InputSpec input);
+  Model(std::unique_ptr<PlannedGraph> graph, InputSpec input);
   Model(Model&&) noexcept;
   ~Model();
 
@@ -85,7 +85,7 @@ class Model {
   void download_logits(std::span<const std::int64_t> rows, std::span<float> logits);
 
  private:
-  std::unique_ptr<Graph> graph_;
+  std::unique_ptr<PlannedGraph> graph_;
   InputSpec input_;
 };
 

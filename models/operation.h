@@ -1,7 +1,8 @@
 // Defines: Frame, SavedTensor, Flops, Traits, Operation.
 //
-// An operation is a forward/backward pair over shapes that are fixed when the graph is built. It owns no memory and keeps no state:
-// everything it reads and writes in a pass stands in its Frame. Shapes are those of one sample; a pass brings 1 ... max_samples.
+// An operation is a forward/backward pair over shapes that are fixed when the graph is built. It owns no memory and
+// keeps no state: everything it reads and writes in a pass stands in its Frame. Shapes are those of one sample; a pass
+// brings 1 ... max_samples.
 #pragma once
 
 #include <array>
@@ -17,7 +18,8 @@ constexpr std::size_t kMaxInputs = 2;
 constexpr std::size_t kMaxSaved = 3;
 constexpr std::size_t kMaxParameters = 4;
 
-/// What one operation sees of one pass. Spans cover the samples of the pass. Legend: x input, y output, w parameter, d gradient.
+/// What one operation sees of one pass. Spans cover the samples of the pass. Legend: x input, y output, w parameter, d
+/// gradient.
 struct Frame {
   Backend& backend;
   Mode mode = Mode::kTrain;
@@ -29,8 +31,8 @@ struct Frame {
 
   // backward only
   ConstDeviceSpan dy;
-  std::array<DeviceSpan, kMaxInputs> dx;  ///< assign; empty where nobody wants it
-  bool accumulate = false;                ///< add to dx[0] instead of assigning
+  std::array<DeviceSpan, kMaxInputs> dx;      ///< assign; empty where nobody wants it
+  bool accumulate = false;                    ///< add to dx[0] instead of assigning
   std::array<DeviceSpan, kMaxParameters> dw;  ///< add
   float loss_scale = 1.0F;
   float statistic_scale = 1.0F;
@@ -54,14 +56,14 @@ struct Flops {
 
 /// What the planner must know about an operation.
 struct Traits {
-  bool keeps_inputs = false;              ///< backward reads x
-  bool keeps_output = false;              ///< backward reads y
-  bool in_place = false;                  ///< y may be the memory of x[0]
-  bool gradient_in_place = false;         ///< dx[0] may be the memory of dy
-  bool gradient_overwrites_input = false; ///< dx[0] may be the memory of x[0]
-  bool passes_gradient = false;           ///< dx[i] equals dy for every input: the planner aliases it, backward() is not called
-  bool accumulates = false;               ///< honours Frame::accumulate
-  bool always_writes_gradient = false;    ///< backward needs a dx[0] even where nobody wants it
+  bool keeps_inputs = false;               ///< backward reads x
+  bool keeps_output = false;               ///< backward reads y
+  bool in_place = false;                   ///< y may be the memory of x[0]
+  bool gradient_in_place = false;          ///< dx[0] may be the memory of dy
+  bool gradient_overwrites_input = false;  ///< dx[0] may be the memory of x[0]
+  bool passes_gradient = false;  ///< dx[i] equals dy for every input: the planner aliases it, backward() is not called
+  bool accumulates = false;      ///< honours Frame::accumulate
+  bool always_writes_gradient = false;  ///< backward needs a dx[0] even where nobody wants it
   std::vector<SavedTensor> saved;
   Flops flops;
 };
@@ -69,8 +71,8 @@ struct Traits {
 class Operation {
  public:
   virtual ~Operation() = default;
-  [[nodiscard]] virtual const char* kind() const = 0;      ///< "linear"
-  [[nodiscard]] virtual Shape output() const = 0;          ///< of one sample; ignored for the loss
+  [[nodiscard]] virtual const char* kind() const = 0;  ///< "linear"
+  [[nodiscard]] virtual Shape output() const = 0;      ///< of one sample; ignored for the loss
   [[nodiscard]] virtual Traits traits() const = 0;
   virtual void forward(const Frame& frame) const = 0;
   virtual void backward(const Frame& frame) const = 0;

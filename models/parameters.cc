@@ -67,7 +67,8 @@ std::int64_t ParameterTable::trained_elements() const {
 }
 
 int ParameterTable::find(const std::string& name) const {
-  const auto found = std::find_if(parameters_.begin(), parameters_.end(), [&](const auto& p) { return p.name == name; });
+  const auto found =
+      std::find_if(parameters_.begin(), parameters_.end(), [&](const auto& p) { return p.name == name; });
   return found == parameters_.end() ? -1 : static_cast<int>(found - parameters_.begin());
 }
 

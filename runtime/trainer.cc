@@ -122,7 +122,7 @@ Trainer::Trainer(const JobConfig& config, std::string config_text, Communicator&
       model_(build_model(config.model, compute_type(config), setup_.micro)),
       data_(open_datasets(config.data, model_.input(), static_cast<std::uint64_t>(config.job.seed))),
       plan_(data_.train->size(), config.batch.size, setup_.shards, config.data.shuffle,
-            static_cast<std::uint64_t>(config.job.seed)),
+            static_cast<std::uint64_t>(config.job.seed), config.data.train),
       total_steps_(total_steps(config, plan_)),
       reduction_(world, *backend_, model_.parameters().flat_size(), blocks_of(model_.parameters()),
                  compute_type(config) == DType::kBF16, reduction_options(config, setup_.shards)),

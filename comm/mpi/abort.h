@@ -5,8 +5,8 @@
 
 namespace ballast {
 
-/// Prints one line for `error` and ends every worker with its exit code. Rank 0 speaks first and tells the others, so that they
-/// stay silent about the same error. MPI must be initialised.
+/// Prints one line for `error` and ends every worker with its exit code. Rank 0 speaks first and tells the others, so
+/// that they stay silent about the same error. MPI must be initialised.
 [[noreturn]] void end_job(const std::exception& error);
 
 /// A terminate handler: the same for an exception that nobody caught, from any thread.

@@ -68,8 +68,8 @@ void MpiCommunicator::reduce_in_place(void* values, std::size_t count, MPI_Datat
   constexpr std::size_t kElementBytes = 8;
   in_pieces(count, kPieceBytes / kElementBytes, [&](std::size_t first, int piece) {
     MPI_Request request = MPI_REQUEST_NULL;
-    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, static_cast<std::byte*>(values) + first * kElementBytes, piece, type, operation,
-                             group_, &request));
+    check_mpi(MPI_Iallreduce(MPI_IN_PLACE, static_cast<std::byte*>(values) + first * kElementBytes, piece, type,
+                             operation, group_, &request));
     wait_for_one(request);
   });
 }
@@ -96,8 +96,8 @@ std::vector<std::vector<std::byte>> MpiCommunicator::all_gather(std::span<const 
     std::vector<int> offsets(counts.size());
     std::exclusive_scan(counts.begin(), counts.end(), offsets.begin(), 0);
     std::vector<std::byte> all(static_cast<std::size_t>(total));
-    check_mpi(MPI_Iallgatherv(mine.data(), static_cast<int>(length), MPI_BYTE, all.data(), counts.data(), offsets.data(),
-                              MPI_BYTE, group_, &request));
+    check_mpi(MPI_Iallgatherv(mine.data(), static_cast<int>(length), MPI_BYTE, all.data(), counts.data(),
+                              offsets.data(), MPI_BYTE, group_, &request));
     wait_for_one(request);
     for (std::size_t r = 0; r < counts.size(); ++r) {
       const auto begin = all.begin() + offsets[r];
@@ -116,7 +116,8 @@ std::vector<std::vector<std::byte>> MpiCommunicator::all_gather(std::span<const 
 std::unique_ptr<Request> MpiCommunicator::send(std::span<const std::byte> bytes, int to, int tag) {
   std::vector<MPI_Request> pieces;
   in_pieces(bytes.size(), kPieceBytes, [&](std::size_t first, int count) {
-    check_mpi(MPI_Isend(bytes.data() + first, count, MPI_BYTE, to, tag, group_, &pieces.emplace_back(MPI_REQUEST_NULL)));
+    check_mpi(
+        MPI_Isend(bytes.data() + first, count, MPI_BYTE, to, tag, group_, &pieces.emplace_back(MPI_REQUEST_NULL)));
   });
   return std::make_unique<MpiRequest>(std::move(pieces), bulk_);
 }
@@ -124,7 +125,8 @@ std::unique_ptr<Request> MpiCommunicator::send(std::span<const std::byte> bytes,
 std::unique_ptr<Request> MpiCommunicator::receive(std::span<std::byte> bytes, int from, int tag) {
   std::vector<MPI_Request> pieces;
   in_pieces(bytes.size(), kPieceBytes, [&](std::size_t first, int count) {
-    check_mpi(MPI_Irecv(bytes.data() + first, count, MPI_BYTE, from, tag, group_, &pieces.emplace_back(MPI_REQUEST_NULL)));
+    check_mpi(
+        MPI_Irecv(bytes.data() + first, count, MPI_BYTE, from, tag, group_, &pieces.emplace_back(MPI_REQUEST_NULL)));
   });
   return std::make_unique<MpiRequest>(std::move(pieces), bulk_);
 }

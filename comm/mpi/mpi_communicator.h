@@ -13,8 +13,8 @@
 
 namespace ballast {
 
-/// Owns an MPI communicator that returns errors. Collectives are non-blocking calls plus wait_for(), so that nobody burns a core that
-/// another worker needs.
+/// Owns an MPI communicator that returns errors. Collectives are non-blocking calls plus wait_for(), so that nobody
+/// burns a core that another worker needs.
 class MpiCommunicator final : public Communicator {
  public:
   /// Takes over `group`, which must be a duplicate or a split of ours. `bulk` is how to wait for sends and receives.

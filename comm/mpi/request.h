@@ -11,8 +11,8 @@
 
 namespace ballast {
 
-/// What a wait does after its first millisecond, which it spends testing and yielding the core. A worker that sleeps between tests
-/// leaves its core to others but gives MPI a turn only every 50 microseconds.
+/// What a wait does after its first millisecond, which it spends testing and yielding the core. A worker that sleeps
+/// between tests leaves its core to others but gives MPI a turn only every 50 microseconds.
 enum class Patience : std::uint8_t {
   kYield,  ///< bulk transfers, when every worker has a core of its own: MPI must move bytes all the time
   kSleep,  ///< waiting for other workers, and everything when workers share cores

@@ -41,7 +41,8 @@ class Mapping {
  public:
   Mapping() = default;
   Mapping(void* start, std::int64_t bytes) : start_(start == MAP_FAILED ? nullptr : start), bytes_(bytes) {
-    // Huge pages halve the TLB misses of a matmul that reads weights here. The kernel may say no: nothing depends on it.
+    // Huge pages halve the TLB misses of a matmul that reads weights here. The kernel may say no: nothing depends on
+    // it.
     if (start_ != nullptr) madvise(start_, static_cast<std::size_t>(bytes_), MADV_HUGEPAGE);
   }
   Mapping(Mapping&& other) noexcept : start_(std::exchange(other.start_, nullptr)), bytes_(other.bytes_) {}
@@ -51,7 +52,9 @@ class Mapping {
   }
   [[nodiscard]] bool failed() const { return start_ == nullptr; }
   [[nodiscard]] std::byte* start() const { return static_cast<std::byte*>(start_); }
-  [[nodiscard]] std::span<std::byte> bytes(std::int64_t count) const { return {start(), static_cast<std::size_t>(count)}; }
+  [[nodiscard]] std::span<std::byte> bytes(std::int64_t count) const {
+    return {start(), static_cast<std::size_t>(count)};
+  }
 
  private:
   void* start_ = nullptr;
@@ -78,8 +81,8 @@ class MappedSegments final : public SharedSegments {
   std::vector<std::int64_t> bytes_;
 };
 
-/// What a worker tells its neighbours. The nonce also stands in the first bytes of its memory: in another pid namespace the same pid
-/// and number may be somebody else's file.
+/// What a worker tells its neighbours. The nonce also stands in the first bytes of its memory: in another pid namespace
+/// the same pid and number may be somebody else's file.
 struct Offer {
   std::int64_t pid = 0, descriptor = -1, bytes = 0;
   std::uint64_t nonce = 0;
@@ -121,7 +124,8 @@ Mapping map_neighbour(const Offer& offer, std::string& cause) {
   return mapping;
 }
 
-/// Makes my memory, with the nonce in its first bytes, and the offer of it. An offer without a descriptor says that it failed.
+/// Makes my memory, with the nonce in its first bytes, and the offer of it. An offer without a descriptor says that it
+/// failed.
 Offer make_offer(const Descriptor& file, std::int64_t bytes, std::string& cause) {
   const Offer offer{getpid(), file.number(), bytes, fresh_nonce()};
   if (file.number() < 0 || ftruncate(file.number(), offer.mapped_bytes()) != 0) {
@@ -147,8 +151,8 @@ std::string agreed_cause(Communicator& node, const std::string& mine) {
 
 std::unique_ptr<SharedSegments> share_with_nobody(std::int64_t bytes) {
   const std::int64_t size = to_pages(std::max<std::int64_t>(bytes, 1));
-  Mapping mapping(mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), size);
+  Mapping mapping(
+      mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), size);
   if (mapping.failed()) throw Error("cannot get " + std::to_string(size) + " bytes of memory: " + errno_text());
   auto segments = std::make_unique<MappedSegments>();
   segments->add(std::move(mapping), bytes);

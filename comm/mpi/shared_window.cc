@@ -30,8 +30,8 @@ class WindowSegments final : public SharedSegments {
   int exceptions_ = std::uncaught_exceptions();
 };
 
-/// Where worker `rank`'s memory starts in my address space. MPI aligns it to nothing in particular; the window's pages are
-/// the same everywhere, so every worker finds the same first page boundary.
+/// Where worker `rank`'s memory starts in my address space. MPI aligns it to nothing in particular; the window's pages
+/// are the same everywhere, so every worker finds the same first page boundary.
 std::byte* aligned_start(MPI_Win window, int rank) {
   MPI_Aint size = 0;
   int unit = 0;
@@ -46,10 +46,13 @@ std::unique_ptr<SharedSegments> share_by_window(Communicator& node, MPI_Comm gro
                                                 const std::string& cause) {
   void* start = nullptr;
   MPI_Win window = MPI_WIN_NULL;
-  const int code = MPI_Win_allocate_shared(bytes + static_cast<MPI_Aint>(kPage), 1, MPI_INFO_NULL, group, static_cast<void*>(&start), &window);
+  const int code = MPI_Win_allocate_shared(bytes + static_cast<MPI_Aint>(kPage), 1, MPI_INFO_NULL, group,
+                                           static_cast<void*>(&start), &window);
   if (code != MPI_SUCCESS) {
-    throw Error("the workers of this node cannot share memory: " + cause + "; and MPI's own shared memory failed too (is " +
-                "/dev/shm full?). Give the workers one container and one user, or set comm.share_memory = false", ExitCode::kIo);
+    throw Error("the workers of this node cannot share memory: " + cause +
+                    "; and MPI's own shared memory failed too (is " +
+                    "/dev/shm full?). Give the workers one container and one user, or set comm.share_memory = false",
+                ExitCode::kIo);
   }
   std::vector<std::int64_t> sizes(static_cast<std::size_t>(node.size()));
   sizes[static_cast<std::size_t>(node.rank())] = bytes;

@@ -1,4 +1,5 @@
-// Defines: bytes_of: device memory as the bytes that a message carries. The backend's memory must be addressable by the host.
+// Defines: bytes_of: device memory as the bytes that a message carries. The backend's memory must be addressable by the
+// host.
 #pragma once
 
 #include <cstddef>

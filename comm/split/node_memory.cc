@@ -5,7 +5,9 @@ namespace {
 
 constexpr std::int64_t kPage = 4096;
 
-std::int64_t page_bytes(std::int64_t elements, DType dtype) { return (elements * size_of(dtype) + kPage - 1) / kPage * kPage; }
+std::int64_t page_bytes(std::int64_t elements, DType dtype) {
+  return (elements * size_of(dtype) + kPage - 1) / kPage * kPage;
+}
 
 }  // namespace
 

@@ -10,8 +10,9 @@
 
 namespace ballast {
 
-/// Values are one copy per node, in memory of its first worker. Gradients are buffers of each worker, readable by its neighbours:
-/// `buffers` flat f32 buffers behind one page that holds the worker's count of finished buckets. All parts are page-aligned and zero.
+/// Values are one copy per node, in memory of its first worker. Gradients are buffers of each worker, readable by its
+/// neighbours: `buffers` flat f32 buffers behind one page that holds the worker's count of finished buckets. All parts
+/// are page-aligned and zero.
 class NodeMemory {
  public:
   /// Collective over `node`.

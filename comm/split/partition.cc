@@ -15,7 +15,8 @@ std::int64_t elements_of(const std::vector<Block>& blocks, int first, int last) 
   return elements;
 }
 
-/// Borders, as block numbers, that cut blocks [first, last) into `parts` runs: border i is where the running size is nearest to i / parts.
+/// Borders, as block numbers, that cut blocks [first, last) into `parts` runs: border i is where the running size is
+/// nearest to i / parts.
 std::vector<int> borders_of(const std::vector<Block>& blocks, int first, int last, int parts) {
   const std::int64_t total = elements_of(blocks, first, last);
   std::vector<int> borders{first};
@@ -34,13 +35,17 @@ std::vector<int> borders_of(const std::vector<Block>& blocks, int first, int las
   return borders;
 }
 
-void append_slices(const std::vector<Block>& blocks, int first, int last, const std::vector<int>& owners, Partition& partition) {
+void append_slices(const std::vector<Block>& blocks, int first, int last, const std::vector<int>& owners,
+                   Partition& partition) {
   const int bucket = partition.buckets();
   const int parts = static_cast<int>(owners.size());
   const std::vector<int> borders = borders_of(blocks, first, last, parts);
   for (int i = 0; i < parts; ++i) {
     const int run = (i + bucket) % parts;
-    Slice slice{.bucket = bucket, .owner = owners[i], .first_block = borders[run], .block_count = borders[run + 1] - borders[run]};
+    Slice slice{.bucket = bucket,
+                .owner = owners[i],
+                .first_block = borders[run],
+                .block_count = borders[run + 1] - borders[run]};
     if (slice.block_count > 0) {
       slice.begin = blocks[borders[run]].begin;
       slice.end = blocks[borders[run + 1] - 1].end;
@@ -53,7 +58,8 @@ void append_slices(const std::vector<Block>& blocks, int first, int last, const 
 }  // namespace
 
 std::vector<int> coordinator_ranks(int coordinators, int workers) {
-  if (coordinators < 0) throw ConfigError("comm.coordinators = " + std::to_string(coordinators) + ": must not be negative");
+  if (coordinators < 0)
+    throw ConfigError("comm.coordinators = " + std::to_string(coordinators) + ": must not be negative");
   const int count = coordinators == 0 ? workers : std::min(coordinators, workers);
   std::vector<int> ranks;
   for (std::int64_t i = 0; i < count; ++i) ranks.push_back(static_cast<int>(i * workers / count));

@@ -7,8 +7,8 @@
 
 namespace ballast {
 
-/// Partial sums of one worker. Shards are pushed in order; neighbours that make up a whole subtree are added at once, so the depth is
-/// logarithmic. The partial sum at height i lives in gradient buffer i.
+/// Partial sums of one worker. Shards are pushed in order; neighbours that make up a whole subtree are added at once,
+/// so the depth is logarithmic. The partial sum at height i lives in gradient buffer i.
 class ShardStack {
  public:
   explicit ShardStack(int shards) : shards_(shards) {}
@@ -24,7 +24,8 @@ class ShardStack {
   std::vector<ShardRange> sums_;
 };
 
-/// What a worker of `range` ends up with. The last addition is left to whoever reads the sums: one pass less over memory.
+/// What a worker of `range` ends up with. The last addition is left to whoever reads the sums: one pass less over
+/// memory.
 struct Fragments {
   std::vector<ShardRange> sums;  ///< sums[i] lies in gradient buffer i
   int buffers = 0;               ///< the stack's greatest depth on the way, at least sums.size()

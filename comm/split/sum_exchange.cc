@@ -1,9 +1,9 @@
 #include "comm/split/sum_exchange.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "comm/split/device_bytes.h"
-#include "compute/error.h"
 
 namespace ballast {
 namespace {
@@ -11,122 +11,61 @@ namespace {
 constexpr int kSumTag = 1;
 constexpr std::int64_t kAlign = 16;  ///< elements: 64 bytes
 
-std::int64_t aligned(std::int64_t elements) { return (elements + kAlign - 1) / kAlign * kAlign; }
-
-/// The one test gives every transfer a turn. Finished requests at the front are skipped.
+/// One test gives every transfer a turn. Finished requests at the front are skipped.
 void give_a_turn(const std::vector<std::unique_ptr<Request>>& requests) {
   for (const auto& request : requests) {
     if (!request->test()) return;
   }
 }
 
+std::int64_t elements_of(const Slice& slice) { return slice.end - slice.begin; }
+
 }  // namespace
 
-SumExchange::SumExchange(const SplitParts& parts) : parts_(parts) {
-  for (const Slice& slice : parts_.partition.slices) {
-    if (slice.owner == parts_.topology.rank() && slice.block_count > 0) my_slices_.push_back(slice);
-  }
-  plan_sends();
-  plan_sums();
-}
-
-/// The largest whole subtrees that the workers of `node` hold together.
-std::vector<ShardRange> SumExchange::cover_of(int node) const {
-  std::vector<ShardRange> runs;
-  for (const int rank : parts_.topology.members(node)) {
-    const ShardRange range = shards_of(rank, parts_.topology.workers(), parts_.shards);
-    if (!runs.empty() && runs.back().end == range.begin) {
-      runs.back().end = range.end;
-    } else {
-      runs.push_back(range);
+SumExchange::SumExchange(const SplitParts& parts, SumPlan plan) : parts_(parts), plan_(std::move(plan)) {
+  for (const std::vector<OutgoingSum>& messages : plan_.outgoing) {
+    auto& offsets = outgoing_offsets_.emplace_back();
+    for (const OutgoingSum& message : messages) {
+      offsets.push_back(message.parts.size() > 1 ? reserve(elements_of(message.slice)) : 0);
     }
   }
-  std::vector<ShardRange> cover;
-  for (const ShardRange& run : runs) {
-    const std::vector<ShardRange> held = held_subtrees(run, parts_.shards);
-    cover.insert(cover.end(), held.begin(), held.end());
+  for (const Slice& slice : plan_.my_slices) {
+    for (int i = 0; i < plan_.incoming_per_slice; ++i) incoming_offsets_.push_back(reserve(elements_of(slice)));
   }
-  return cover;
+  messages_ = parts_.node.share(message_elements_ * size_of(DType::kF32));
 }
 
-std::vector<SumExchange::Local> SumExchange::locals_of(int node) const {
-  std::vector<Local> locals;
-  const std::vector<int>& members = parts_.topology.members(node);
-  for (std::size_t i = 0; i < members.size(); ++i) {
-    const std::vector<ShardRange>& sums = parts_.fragments[static_cast<std::size_t>(members[i])].sums;
-    for (std::size_t buffer = 0; buffer < sums.size(); ++buffer) {
-      locals.push_back({sums[buffer], static_cast<int>(i), static_cast<int>(buffer)});
-    }
-  }
-  return locals;
+std::int64_t SumExchange::reserve(std::int64_t elements) {
+  const std::int64_t offset = message_elements_;
+  message_elements_ += (elements + kAlign - 1) / kAlign * kAlign;
+  return offset;
 }
 
-void SumExchange::plan_slice(const Slice& slice, std::int64_t& staging) {
-  const int my_node = parts_.topology.my_node();
-  const std::vector<Local> all = locals_of(my_node);
-  for (const ShardRange& subtree : cover_of(my_node)) {
-    Outgoing outgoing{.slice = &slice, .locals = {}, .program = {}, .staging = staging};
-    std::vector<ShardRange> ranges;
-    for (const Local& local : all) {
-      if (local.shards.begin < subtree.begin || subtree.end < local.shards.end) continue;
-      outgoing.locals.push_back(local);
-      ranges.push_back(local.shards);
-    }
-    outgoing.program = subtree_program(ranges);
-    if (ranges.size() > 1) staging += aligned(slice.end - slice.begin);
-    outgoing_[static_cast<std::size_t>(slice.bucket)].push_back(std::move(outgoing));
-  }
+ConstDeviceSpan SumExchange::local_span(const LocalSum& local, const Slice& slice) const {
+  return parts_.memory.gradients(local.neighbour, local.buffer).subspan(slice.begin, elements_of(slice));
 }
 
-void SumExchange::plan_sends() {
-  const Topology& topology = parts_.topology;
-  outgoing_.resize(static_cast<std::size_t>(parts_.partition.buckets()));
-  std::int64_t staging = 0;
-  for (const Slice& slice : parts_.partition.slices) {
-    if (slice.block_count == 0 || topology.node_of(slice.owner) == topology.my_node()) continue;
-    if (topology.contact(topology.my_node(), slice.owner, slice.bucket) == topology.rank()) plan_slice(slice, staging);
-  }
-  if (staging > 0) staging_ = Buffer(parts_.backend, staging, DType::kF32);
+DeviceSpan SumExchange::message_span(std::int64_t offset, const Slice& slice) const {
+  const DeviceSpan all{messages_->of(parts_.node.rank()).data(), message_elements_, DType::kF32};
+  return all.subspan(offset, elements_of(slice));
 }
 
-void SumExchange::plan_sums() {
-  for (const Local& local : locals_of(parts_.topology.my_node())) addends_.push_back({local.shards, local});
-  for (int node = 0; node < parts_.topology.nodes(); ++node) {
-    if (node == parts_.topology.my_node()) continue;
-    for (const ShardRange& subtree : cover_of(node)) addends_.push_back({subtree, {}, node, incoming_per_slice_++});
-  }
-  std::sort(addends_.begin(), addends_.end(), [](const Addend& a, const Addend& b) { return a.shards.begin < b.shards.begin; });
-  std::vector<ShardRange> cover;
-  for (const Addend& addend : addends_) cover.push_back(addend.shards);
-  program_ = sum_program(cover, parts_.shards);
-
-  std::int64_t elements = 0;
-  for (const Slice& slice : my_slices_) {
-    incoming_offsets_.push_back(elements);
-    elements += incoming_per_slice_ * aligned(slice.end - slice.begin);
-  }
-  if (elements > 0) incoming_ = Buffer(parts_.backend, elements, DType::kF32);
-}
-
-DeviceSpan SumExchange::incoming_span(int slice, int incoming) const {
-  const Slice& mine = my_slices_[static_cast<std::size_t>(slice)];
-  const std::int64_t size = mine.end - mine.begin;
-  return incoming_.span().subspan(incoming_offsets_[static_cast<std::size_t>(slice)] + incoming * aligned(size), size);
+std::size_t SumExchange::incoming_number(int slice, const Addend& addend) const {
+  return static_cast<std::size_t>(slice * plan_.incoming_per_slice + addend.incoming);
 }
 
 void SumExchange::begin_step() {
-  receives_.clear();
   next_bucket_ = 0;
   finished_before_ = parts_.memory.finished_buckets(parts_.node.rank()).load(std::memory_order_relaxed);
-  if (incoming_per_slice_ == 0) return;
-  for (int i = 0; i < static_cast<int>(my_slices_.size()); ++i) {
-    const int bucket = my_slices_[static_cast<std::size_t>(i)].bucket;
-    receives_.resize(receives_.size() + static_cast<std::size_t>(incoming_per_slice_));
-    for (const Addend& addend : addends_) {
+  receives_.clear();
+  receives_.resize(incoming_offsets_.size());
+  for (int i = 0; i < static_cast<int>(my_slices().size()); ++i) {
+    const Slice& slice = my_slices()[static_cast<std::size_t>(i)];
+    for (const Addend& addend : plan_.addends) {
       if (addend.node < 0) continue;
-      const int from = parts_.topology.contact(addend.node, parts_.topology.rank(), bucket);
-      receives_[static_cast<std::size_t>(i * incoming_per_slice_ + addend.incoming)] =
-          parts_.world.receive(bytes_of(incoming_span(i, addend.incoming)), from, kSumTag);
+      const int from = parts_.topology.contact(addend.node, slice.owner, slice.bucket);
+      const std::size_t number = incoming_number(i, addend);
+      receives_[number] = parts_.world.receive(bytes_of(message_span(incoming_offsets_[number], slice)), from, kSumTag);
     }
   }
 }
@@ -146,7 +85,8 @@ void SumExchange::finished(int count) {
 void SumExchange::send_finished_buckets() {
   std::int64_t finished = parts_.partition.buckets();
   for (int neighbour = 0; neighbour < parts_.node.size(); ++neighbour) {
-    finished = std::min(finished, parts_.memory.finished_buckets(neighbour).load(std::memory_order_acquire) - finished_before_);
+    const std::int64_t theirs = parts_.memory.finished_buckets(neighbour).load(std::memory_order_acquire);
+    finished = std::min(finished, theirs - finished_before_);
   }
   while (next_bucket_ < finished) send_bucket(next_bucket_++);
 }
@@ -157,40 +97,40 @@ void SumExchange::finished_by_all() {
 }
 
 void SumExchange::send_bucket(int bucket) {
+  const std::vector<OutgoingSum>& messages = plan_.outgoing[static_cast<std::size_t>(bucket)];
+  const std::vector<std::int64_t>& offsets = outgoing_offsets_[static_cast<std::size_t>(bucket)];
   std::vector<ConstDeviceSpan> ready;
-  const std::vector<Outgoing>& messages = outgoing_[static_cast<std::size_t>(bucket)];
-  for (const Outgoing& message : messages) {
-    const std::int64_t size = message.slice->end - message.slice->begin;
-    std::vector<ConstDeviceSpan> sums;
-    for (const Local& local : message.locals) {
-      sums.push_back(parts_.memory.gradients(local.neighbour, local.buffer).subspan(message.slice->begin, size));
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const Slice& slice = messages[i].slice;
+    std::vector<ConstDeviceSpan> parts;
+    for (const LocalSum& part : messages[i].parts) parts.push_back(local_span(part, slice));
+    if (parts.size() > 1) {
+      const DeviceSpan sum = message_span(offsets[i], slice);
+      parts_.backend.ordered_sum(parts, messages[i].program, sum);
+      ready.push_back(sum);
+    } else {
+      ready.push_back(parts.front());
     }
-    if (sums.size() == 1) {
-      ready.push_back(sums.front());
-      continue;
-    }
-    const DeviceSpan staged = staging_.span().subspan(message.staging, size);
-    parts_.backend.ordered_sum(sums, message.program, staged);
-    ready.push_back(staged);
   }
   parts_.backend.synchronize();
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    sends_.push_back(parts_.world.send(bytes_of(ready[i]), messages[i].slice->owner, kSumTag));
+    sends_.push_back(parts_.world.send(bytes_of(ready[i]), messages[i].slice.owner, kSumTag));
   }
 }
 
 void SumExchange::sum_slice(int index, DeviceSpan sum) {
-  const Slice& slice = my_slices_[static_cast<std::size_t>(index)];
+  const Slice& slice = my_slices()[static_cast<std::size_t>(index)];
   std::vector<ConstDeviceSpan> sums;
-  for (const Addend& addend : addends_) {
-    if (addend.node >= 0) {
-      receives_[static_cast<std::size_t>(index * incoming_per_slice_ + addend.incoming)]->wait();
-      sums.push_back(incoming_span(index, addend.incoming));
-    } else {
-      sums.push_back(parts_.memory.gradients(addend.local.neighbour, addend.local.buffer).subspan(slice.begin, sum.size));
+  for (const Addend& addend : plan_.addends) {
+    if (addend.node < 0) {
+      sums.push_back(local_span(addend.local, slice));
+      continue;
     }
+    const std::size_t number = incoming_number(index, addend);
+    receives_[number]->wait();
+    sums.push_back(message_span(incoming_offsets_[number], slice));
   }
-  parts_.backend.ordered_sum(sums, program_, sum);
+  parts_.backend.ordered_sum(sums, plan_.program, sum);
 }
 
 void SumExchange::wait_for_sends() {

@@ -19,7 +19,8 @@ class Topology {
   [[nodiscard]] int node_of(int rank) const { return node_of_[static_cast<std::size_t>(rank)]; }
   /// World ranks on a node, rising: the order of the node's own communicator.
   [[nodiscard]] const std::vector<int>& members(int node) const { return members_[static_cast<std::size_t>(node)]; }
-  /// The worker on `node` that exchanges slices of `bucket` with their owner on another node. Spreads the traffic over the workers.
+  /// The worker on `node` that exchanges slices of `bucket` with their owner on another node. Spreads the traffic over
+  /// the workers.
   [[nodiscard]] int contact(int node, int owner, int bucket) const;
 
  private:

@@ -9,8 +9,8 @@
 
 namespace ballast {
 
-/// Every node needs a slice once: its owner sends it to one worker there (the slice's contact), which receives straight into the
-/// node's shared values. A message is a run of neighbouring blocks of one published type.
+/// Every node needs a slice once: its owner sends it to one worker there (the slice's contact), which receives straight
+/// into the node's shared values. A message is a run of neighbouring blocks of one published type.
 class ValueExchange {
  public:
   ValueExchange(const SplitParts& parts, const std::vector<Block>& blocks);

@@ -33,27 +33,38 @@ struct ReluBackward {
 constexpr float kRootTwoOverPi = 0.7978845608F;
 constexpr float kCubic = 0.044715F;
 
-/// Bounded where the gate has long been 0 or 1, so that no later product is 0 * infinity.
-HWY_INLINE Vector bounded_square(Vector x) { return hn::Min(hn::Mul(x, x), constant(1e6F)); }
+constexpr float kBound = 9.5F;
 
-/// s(2u) with u = sqrt(2 / pi) (x + 0.044715 x^3) and s the logistic function: (1 + tanh u) / 2.
-HWY_INLINE Vector gelu_gate(Vector x, Vector x_squared) {
-  const Vector inner =
-      hn::MulAdd(constant(-2.0F * kRootTwoOverPi * kCubic), x_squared, constant(-2.0F * kRootTwoOverPi));
-  return hn::Div(constant(1.0F), hn::Add(constant(1.0F), exp_f32(hn::Mul(x, inner))));
+/// x within [-kBound, kBound]: beyond, the gate below is 0 or 1 to 1e-33, and powers of x could overflow. Keeps NaN.
+HWY_INLINE Vector bounded(Vector x) {
+  const Vector bound = constant(kBound);
+  return hn::IfThenElse(hn::Gt(hn::Abs(x), bound), hn::CopySign(bound, x), x);
+}
+
+/// exp(-2u) for u = sqrt(2 / pi) (x + 0.044715 x^3), where |x| <= kBound and so |2u| < 77. The gate (1 + tanh u) / 2 is
+/// 1 / (1 + exp(-2u)).
+HWY_INLINE Vector exp_minus_two_u(Vector x, Vector x_squared) {
+  constexpr float kLinear = -2.0F * kRootTwoOverPi;
+  return exp_bounded_f32(hn::Mul(x, hn::MulAdd(constant(kLinear * kCubic), x_squared, constant(kLinear))));
 }
 
 struct Gelu {
-  HWY_INLINE Vector operator()(Vector x) const { return hn::Mul(x, gelu_gate(x, bounded_square(x))); }
+  HWY_INLINE Vector operator()(Vector x) const {
+    const Vector inner = bounded(x);
+    const Vector e = exp_minus_two_u(inner, hn::Mul(inner, inner));
+    return hn::Div(hn::Max(x, constant(-kBound)), hn::Add(constant(1.0F), e));
+  }
 };
 
-/// d/dx of x s(2u) = s + 2 x s (1 - s) du/dx.
+/// d/dx of x s = s + x s (1 - s) d(2u)/dx for the gate s, with s (1 - s) = e s^2: no difference of numbers near 1.
 struct GeluBackward {
   HWY_INLINE Vector operator()(Vector x, Vector dy) const {
-    const Vector x_squared = bounded_square(x);
-    const Vector s = gelu_gate(x, x_squared);
+    const Vector inner = bounded(x);
+    const Vector x_squared = hn::Mul(inner, inner);
+    const Vector e = exp_minus_two_u(inner, x_squared);
+    const Vector s = hn::Div(constant(1.0F), hn::Add(constant(1.0F), e));
     const Vector du = hn::MulAdd(constant(6.0F * kRootTwoOverPi * kCubic), x_squared, constant(2.0F * kRootTwoOverPi));
-    const Vector slope = hn::Mul(hn::Mul(s, hn::Sub(constant(1.0F), s)), hn::Mul(x, du));
+    const Vector slope = hn::Mul(hn::Mul(hn::Mul(e, s), s), hn::Mul(inner, du));
     return hn::Mul(dy, hn::Add(s, slope));
   }
 };

@@ -1,65 +1,62 @@
 #include "compute/cpu/matmul_tiling.h"
 
-#include <array>
+#include <algorithm>
+#include <limits>
 
 namespace ballast {
 
 namespace {
 
-struct Edges {
-  std::int64_t rows, columns;
-};
-
-// Largest first. A library packs its operands once for each call, so large tiles are faster, and small ones feed more
-// threads. Measured on one thread of a Zen 5 at GPT-2's shapes, against one call for everything: 512 x 768 costs 2 to 5
-// %, 256 x 768 and 256 x 384 cost 5 to 9 %, 128 x 128 costs 20 %.
-constexpr std::array<Edges, 7> kEdges = {
-    {{512, 768}, {256, 768}, {256, 384}, {128, 384}, {128, 192}, {64, 96}, {32, 96}}};
-constexpr std::size_t kSmallestBeforeSplit = 3;
-constexpr std::int64_t kEnoughTasks = 8;
-constexpr std::int64_t kSmallestTask =
-    2'000'000;  ///< multiplications: some 20 microseconds, many times the cost of a task
-constexpr std::int64_t kShortestPart = 1024;
-constexpr std::int64_t kGranule = 16;  ///< elements of a vector register of f32
+constexpr std::int64_t kTasks = 8;             ///< enough for the threads of one worker
+constexpr std::int64_t kTaskWork = 4'000'000;  ///< multiplications: some 40 microseconds, many times the cost of a task
+constexpr std::int64_t kMostRows = 512;        ///< of a tile
+constexpr std::int64_t kMostColumns = 1024;    ///< of a tile
+constexpr std::int64_t kTallK = 4096;          ///< from here on k may be cut
+constexpr std::int64_t kPartDepth = 1024;      ///< shortest part of k
+constexpr std::int64_t kTallTileArea = 128 * 128;  ///< smaller tiles are slower than a cut of k
+constexpr std::int64_t kGranule = 16;              ///< f32 numbers of a vector register
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-/// Cuts `size` into the fewest pieces of at most `edge`, as even as whole granules allow.
-std::int64_t even_edge(std::int64_t size, std::int64_t edge) {
-  return ceil_div(ceil_div(size, ceil_div(size, edge)), kGranule) * kGranule;
+/// The edge that cuts `size` into at most `pieces` pieces, as even as whole granules allow.
+std::int64_t edge(std::int64_t size, std::int64_t pieces) {
+  return ceil_div(ceil_div(size, pieces), kGranule) * kGranule;
 }
 
-MatmulTiling tiling_of(const MatmulShape& shape, Edges edges) {
-  MatmulTiling tiling;
-  tiling.rows = even_edge(shape.m, edges.rows);
-  tiling.columns = even_edge(shape.n, edges.columns);
-  tiling.depth = shape.k;
-  tiling.row_tiles = ceil_div(shape.m, tiling.rows);
-  tiling.column_tiles = ceil_div(shape.n, tiling.columns);
-  return tiling;
-}
-
-void split_k(const MatmulShape& shape, MatmulTiling& tiling) {
-  const std::int64_t wanted = std::min(ceil_div(kEnoughTasks, tiling.tiles()), shape.k / kShortestPart);
-  if (wanted < 2) return;
-  tiling.depth = even_edge(shape.k, ceil_div(shape.k, wanted));
-  tiling.parts = ceil_div(shape.k, tiling.depth);
+/// A library copies the rows of a and the columns of b that a tile needs into a layout of its own, k * (row_tiles * n +
+/// column_tiles * m) numbers in all: of the grids with enough tiles this finds the one with the fewest. (Measured on
+/// one thread of a Zen 5 against one call for everything: tiles of 512 x 768 cost 2 to 5 %, of 256 x 384 5 to 9 %, of
+/// 128 x 128 20 %.)
+MatmulTiling cheapest_grid(const MatmulShape& shape, std::int64_t tiles) {
+  const std::int64_t fewest_rows = ceil_div(shape.m, kMostRows);
+  const std::int64_t fewest_columns = ceil_div(shape.n, kMostColumns);
+  MatmulTiling best;
+  std::int64_t best_cost = std::numeric_limits<std::int64_t>::max();
+  for (std::int64_t row_tiles = fewest_rows; row_tiles <= std::max(fewest_rows, tiles); ++row_tiles) {
+    const std::int64_t column_tiles = std::max(fewest_columns, ceil_div(tiles, row_tiles));
+    const std::int64_t cost = row_tiles * shape.n + column_tiles * shape.m;
+    if (cost >= best_cost) continue;
+    best_cost = cost;
+    best.rows = edge(shape.m, row_tiles);
+    best.columns = edge(shape.n, column_tiles);
+  }
+  best.row_tiles = ceil_div(shape.m, best.rows);
+  best.column_tiles = ceil_div(shape.n, best.columns);
+  return best;
 }
 
 }  // namespace
 
 MatmulTiling tile_matmul(const MatmulShape& shape, bool may_split_k) {
-  // A product whose K is many times its other edges (the weight gradient of a narrow layer) is cut along K instead.
-  const bool is_tall = may_split_k && shape.k >= 4 * kShortestPart;
-  const std::size_t last = is_tall ? kSmallestBeforeSplit : kEdges.size() - 1;
-  std::size_t choice = 0;
-  while (choice < last && tiling_of(shape, kEdges[choice]).tiles() < kEnoughTasks) {
-    const Edges next = kEdges[choice + 1];
-    if (std::min(next.rows, shape.m) * std::min(next.columns, shape.n) * shape.k < kSmallestTask) break;
-    ++choice;
-  }
-  MatmulTiling tiling = tiling_of(shape, kEdges[choice]);
-  if (is_tall) split_k(shape, tiling);
+  const std::int64_t tasks = std::clamp<std::int64_t>(shape.m * shape.n * shape.k / kTaskWork, 1, kTasks);
+  const bool is_tall = may_split_k && shape.k >= kTallK;
+  const std::int64_t most_tiles = is_tall ? std::max<std::int64_t>(1, shape.m * shape.n / kTallTileArea) : tasks;
+  MatmulTiling tiling = cheapest_grid(shape, std::min(tasks, most_tiles));
+  tiling.depth = shape.k;
+  if (!is_tall) return tiling;
+  const std::int64_t parts = std::min(ceil_div(tasks, tiling.tiles()), shape.k / kPartDepth);
+  tiling.depth = edge(shape.k, parts);
+  tiling.parts = ceil_div(shape.k, tiling.depth);
   return tiling;
 }
 

@@ -20,19 +20,18 @@ void print(const EvalReport& report) {
 
 ExitCode run(const EvalCommand& command, Process& process) {
   return run_as_worker(process, [&](Communicator& world) {
-    std::optional<TrainedModel> trained = open_trained_model(world, command.path, command.overrides, 0);
-    if (!trained) return ExitCode::kConfig;
-    const JobConfig& config = trained->config;
+    TrainedModel trained = open_trained_model(world, command.path, command.overrides, 0);
+    const JobConfig& config = trained.config;
     const Datasets data =
-        open_datasets(config.data, trained->model.input(), static_cast<std::uint64_t>(config.job.seed));
+        open_datasets(config.data, trained.model.input(), static_cast<std::uint64_t>(config.job.seed));
     if (data.validation->size() == 0) {
       throw ConfigError("there is no validation data: set data.validation to a path or a fraction above 0");
     }
     const EvaluationResult result =
-        evaluate(trained->model, trained->weights.memory(), *data.validation, trained->model.max_samples(),
+        evaluate(trained.model, trained.weights.memory(), *data.validation, trained.model.max_samples(),
                  config.evaluate.batches * config.batch.size, world);
     if (world.rank() != 0) return ExitCode::kOk;
-    const EvalReport report{trained->checkpoint.directory(), trained->checkpoint.step(), result.loss, result.accuracy,
+    const EvalReport report{trained.checkpoint.directory(), trained.checkpoint.step(), result.loss, result.accuracy,
                             result.samples};
     if (command.json) {
       std::fputs(to_json(report).c_str(), stdout);

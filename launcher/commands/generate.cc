@@ -36,9 +36,8 @@ void write_text(TrainedModel& trained, const GenerateCommand& command) {
 
 ExitCode run(const GenerateCommand& command, Process& process) {
   return run_as_worker(process, [&](Communicator& world) {
-    std::optional<TrainedModel> trained = open_trained_model(world, command.path, command.overrides, 1);
-    if (!trained) return ExitCode::kConfig;
-    if (world.rank() == 0) write_text(*trained, command);
+    TrainedModel trained = open_trained_model(world, command.path, command.overrides, 1);
+    if (world.rank() == 0) write_text(trained, command);
     return ExitCode::kOk;
   });
 }

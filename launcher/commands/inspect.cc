@@ -28,7 +28,9 @@ bool shows_unicode() {
 
 bool chosen(const TensorSpec& spec, const InspectCommand& command) {
   if (spec.file == TensorFile::kOptimizer && !command.optimizer) return false;
-  return fnmatch(command.tensor.c_str(), spec.name.c_str(), 0) == 0;
+  const std::string parameter = spec.name.substr(spec.name.find('/') + 1);  // of "m/blocks.0.ln_1.weight"
+  const char* pattern = command.tensor.c_str();
+  return fnmatch(pattern, spec.name.c_str(), 0) == 0 || fnmatch(pattern, parameter.c_str(), 0) == 0;
 }
 
 InspectReport inspect(const Checkpoint& checkpoint, const InspectCommand& command) {

@@ -30,7 +30,7 @@ void print(const PlanReport& plan, bool verbose) {
   table.add({"  activations", bytes(plan.activations), ""});
   table.add({"  checkpoint copy", bytes(plan.snapshot), "of its share, while a checkpoint is written"});
   std::fputs(table.text().c_str(), stdout);
-  if (verbose) std::printf("\n%s", plan.operations.c_str());
+  if (verbose) std::printf("\nOperations: name, kind, output, parameters\n\n%s", plan.operations.c_str());
 }
 
 }  // namespace

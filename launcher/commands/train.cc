@@ -14,10 +14,9 @@ ExitCode run(const TrainCommand& command, Process& process) {
     const auto load = [&] {
       return load_config(command.job, {command.overrides, process_environment(), ConfigUse::kTrain});
     };
-    const std::optional<AgreedConfig> agreed = agree_on_config(world, load);
-    if (!agreed) return ExitCode::kConfig;
-    Console console(progress_named(agreed->config.log.progress), stdout, stderr);
-    return train(agreed->config, agreed->text, world, console).code;
+    const AgreedConfig agreed = agree_on_config(world, load);
+    Console console(progress_named(agreed.config.log.progress), stdout, stderr);
+    return train(agreed.config, agreed.text, world, console).code;
   });
 }
 

@@ -10,9 +10,7 @@ class AveragePool final : public Operation {
   [[nodiscard]] Shape output() const override { return {channels_}; }
   [[nodiscard]] Traits traits() const override { return {}; }
   void forward(const Frame& f) const override { f.backend.average_pool(f.samples, pixels_, f.x[0], f.y); }
-  void backward(const Frame& f) const override {
-    f.backend.average_pool_backward(f.samples, pixels_, f.dy, f.dx[0]);
-  }
+  void backward(const Frame& f) const override { f.backend.average_pool_backward(f.samples, pixels_, f.dy, f.dx[0]); }
 
  private:
   std::int64_t pixels_, channels_;
@@ -21,7 +19,8 @@ class AveragePool final : public Operation {
 }  // namespace
 
 std::unique_ptr<Operation> average_pool_operation(const Shape& x) {
-  if (x.rank() != 3) throw Error("average_pool: the input must be an image [rows, columns, channels], not " + x.to_string());
+  if (x.rank() != 3)
+    throw Error("average_pool: the input must be an image [rows, columns, channels], not " + x.to_string());
   return std::make_unique<AveragePool>(x);
 }
 

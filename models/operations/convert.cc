@@ -8,8 +8,10 @@ class Convert final : public Operation {
   explicit Convert(Shape x) : shape_(std::move(x)) {}
   [[nodiscard]] const char* kind() const override { return "convert"; }
   [[nodiscard]] Shape output() const override { return shape_; }
-  [[nodiscard]] Traits traits() const override { return {}; }
-  void forward(const Frame& f) const override { f.backend.convert(f.x[0], f.y); }
+  [[nodiscard]] Traits traits() const override { return {.in_place = true}; }
+  void forward(const Frame& f) const override {
+    if (f.x[0].data != f.y.data) f.backend.convert(f.x[0], f.y);
+  }
   void backward(const Frame& /*frame*/) const override { throw Error("convert has no backward: its input is data"); }
 
  private:

@@ -35,9 +35,15 @@ class Convolution final : public Operation {
 
 std::unique_ptr<Operation> convolution_operation(const Shape& x, std::int64_t outputs, std::int64_t kernel,
                                                  std::int64_t stride) {
-  if (x.rank() != 3) throw Error("convolution: the input must be an image [rows, columns, channels], not " + x.to_string());
-  return std::make_unique<Convolution>(ConvShape{.rows = x[0], .columns = x[1], .inputs = x[2], .outputs = outputs,
-                                                 .kernel = kernel, .stride = stride, .pad = kernel / 2});
+  if (x.rank() != 3)
+    throw Error("convolution: the input must be an image [rows, columns, channels], not " + x.to_string());
+  return std::make_unique<Convolution>(ConvShape{.rows = x[0],
+                                                 .columns = x[1],
+                                                 .inputs = x[2],
+                                                 .outputs = outputs,
+                                                 .kernel = kernel,
+                                                 .stride = stride,
+                                                 .pad = kernel / 2});
 }
 
 }  // namespace ballast

@@ -29,8 +29,8 @@ std::unique_ptr<Operation> embedding_operation(const Shape& tokens, const Shape&
                                                const Shape& position_table) {
   const bool tables = token_table.rank() == 2 && position_table.rank() == 2 && token_table[1] == position_table[1];
   if (!tables || tokens.rank() != 1 || tokens[0] != position_table[0]) {
-    throw Error("embedding: tokens " + tokens.to_string() + " do not fit the tables " + token_table.to_string() + " and " +
-                position_table.to_string());
+    throw Error("embedding: tokens " + tokens.to_string() + " do not fit the tables " + token_table.to_string() +
+                " and " + position_table.to_string());
   }
   return std::make_unique<Embedding>(position_table);
 }

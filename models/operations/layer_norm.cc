@@ -10,7 +10,10 @@ class LayerNorm final : public Operation {
   [[nodiscard]] const char* kind() const override { return "layer_norm"; }
   [[nodiscard]] Shape output() const override { return shape_; }
   [[nodiscard]] Traits traits() const override {
-    return {.keeps_inputs = true, .accumulates = true, .always_writes_gradient = true, .saved = {{.elements = rows_}, {.elements = rows_}}};
+    return {.keeps_inputs = true,
+            .accumulates = true,
+            .always_writes_gradient = true,
+            .saved = {{.elements = rows_}, {.elements = rows_}}};
   }
 
   void forward(const Frame& f) const override {
@@ -18,8 +21,8 @@ class LayerNorm final : public Operation {
   }
 
   void backward(const Frame& f) const override {
-    f.backend.layer_norm_backward(f.samples * rows_, f.x[0], f.dy, f.w[0], f.saved[0], f.saved[1], f.accumulate, f.dx[0],
-                                  f.dw[0], f.dw[1]);
+    f.backend.layer_norm_backward(f.samples * rows_, f.x[0], f.dy, f.w[0], f.saved[0], f.saved[1], f.accumulate,
+                                  f.dx[0], f.dw[0], f.dw[1]);
   }
 
  private:

@@ -28,8 +28,8 @@ class Linear final : public Operation {
   /// dw_OI += dy_RO^T x_RI, db_O += sum_R dy_RO, dx_RI = dy_RO w_OI
   void backward(const Frame& f) const override {
     const std::int64_t rows = f.samples * rows_;
-    f.backend.matmul({.m = outputs_, .n = inputs_, .k = rows, .transpose_a = true, .accumulate = true}, f.dy, f.x[0], {},
-                     f.dw[0]);
+    f.backend.matmul({.m = outputs_, .n = inputs_, .k = rows, .transpose_a = true, .accumulate = true}, f.dy, f.x[0],
+                     {}, f.dw[0]);
     if (bias_) f.backend.bias_backward(rows, f.dy, f.dw[1]);
     if (!f.dx[0].empty()) f.backend.matmul({.m = rows, .n = inputs_, .k = outputs_}, f.dy, f.w[0], {}, f.dx[0]);
   }

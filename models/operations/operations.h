@@ -1,7 +1,8 @@
-// Defines: the operations that graphs are made of. Each is one file beside this header; arguments are shapes of one sample. Shapes that do not
-// fit throw Error naming the operation and both shapes.
+// Defines: the operations that graphs are made of. Each is one file beside this header; arguments are shapes of one
+// sample. Shapes that do not fit throw Error naming the operation and both shapes.
 //
-// Legend: w are the parameters in the order the operation expects them, x the inputs, "saved" what backward gets from forward.
+// Legend: w are the parameters in the order the operation expects them, x the inputs, "saved" what backward gets from
+// forward.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace ballast {
 
-/// y = x in the compute type of the graph. Has no gradient: its input is data.
+/// y = x in the compute type of the graph; nothing in f32, but there all the same: the numbers of the operations behind
+/// it, which name dropout masks, are those of the other types. Has no gradient: its input is data.
 std::unique_ptr<Operation> convert_operation(const Shape& x);
 
 /// y_RO = x_RI w_OI^T (+ b_O). w = {weight, bias} or {weight}. Rows R are all axes of x but the last.
@@ -23,7 +25,8 @@ std::unique_ptr<Operation> convolution_operation(const Shape& x, std::int64_t ou
                                                  std::int64_t stride);
 
 /// Normalises channels over all samples and pixels of a pass. w = {weight, bias, running mean, running variance}.
-/// Training adds mean * samples * statistic_scale to the "gradient" of the running mean, and the same of the unbiased variance (divisor rows
+/// Training adds mean * samples * statistic_scale to the "gradient" of the running mean, and the same of the unbiased
+/// variance (divisor rows
 /// - 1, as PyTorch's running_var) to that of the running variance. Evaluation reads the running statistics.
 std::unique_ptr<Operation> batch_norm_operation(const Shape& x);
 
@@ -36,7 +39,8 @@ std::unique_ptr<Operation> gelu_operation(const Shape& x);
 /// y = a + b
 std::unique_ptr<Operation> add_operation(const Shape& a, const Shape& b);
 
-/// Training zeroes elements with probability `rate` and scales the others by 1 / (1 - rate). Evaluation copies, or does nothing in place.
+/// Training zeroes elements with probability `rate` and scales the others by 1 / (1 - rate). Evaluation copies, or does
+/// nothing in place.
 std::unique_ptr<Operation> dropout_operation(const Shape& x, float rate);
 
 /// y_TC = token_VC[tokens_T] + position_TC. w = {token table, position table}.

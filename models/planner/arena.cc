@@ -37,8 +37,8 @@ std::int64_t best_offset(const Storage& s, const std::vector<const Storage*>& bu
 
 }  // namespace
 
-// Greedy by size: the large ones are placed first and leave gaps that the small ones fill (Pisarchyk and Lee 2020, "Efficient memory
-// management for deep neural net inference", found it within a few per cent of the lower bound).
+// Greedy by size: the large ones are placed first and leave gaps that the small ones fill (Pisarchyk and Lee 2020,
+// "Efficient memory management for deep neural net inference", found it within a few per cent of the lower bound).
 std::int64_t place_storages(std::vector<Storage>& storages) {
   std::vector<std::size_t> order(storages.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

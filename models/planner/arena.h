@@ -6,7 +6,8 @@
 
 namespace ballast {
 
-/// A run of bytes that is in use from time `first` to time `last`, both included. Times count the operations of forward and backward.
+/// A run of bytes that is in use from time `first` to time `last`, both included. Times count the operations of forward
+/// and backward.
 struct Storage {
   std::int64_t bytes = 0;
   int first = 0;

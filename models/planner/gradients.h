@@ -7,8 +7,8 @@
 
 namespace ballast {
 
-/// Plays backward once without data. Values whose gradients are equal hold one storage together (an addition passes its gradient on);
-/// whoever must change a storage that others hold gets a new one.
+/// Plays backward once without data. Values whose gradients are equal hold one storage together (an addition passes its
+/// gradient on); whoever must change a storage that others hold gets a new one.
 class GradientRouter {
  public:
   /// `plan` has the storages of values with their final lifetimes, and no offsets yet.
@@ -21,10 +21,10 @@ class GradientRouter {
   /// Backward of one operation, seen from one of its inputs.
   struct Step {
     int time = 0;
-    int x = -1;          ///< value
-    int y = -1;          ///< value, -1 for the loss
-    int dy = -1;         ///< storage, -1 for the loss
-    bool last = false;   ///< nobody reads dy after this input
+    int x = -1;         ///< value
+    int y = -1;         ///< value, -1 for the loss
+    int dy = -1;        ///< storage, -1 for the loss
+    bool last = false;  ///< nobody reads dy after this input
   };
 
   void route_node(int node);

@@ -71,13 +71,15 @@ class Planner {
     }
   }
 
-  /// The storage of an input that the producer may write its output into, because nobody reads that input any more; or -1.
+  /// The storage of an input that the producer may write its output into, because nobody reads that input any more; or
+  /// -1.
   [[nodiscard]] int storage_to_take_over(const ValueInfo& info) const {
     if (!node(info.producer).traits.in_place) return -1;
     for (const int input : node(info.producer).inputs) {
       const int storage = plan_.value_storage[static_cast<std::size_t>(input)];
       const bool free = plan_.storages[static_cast<std::size_t>(storage)].last <= info.producer;
-      if (free && value(input).dtype == info.dtype && value(input).shape.elements() == info.shape.elements()) return storage;
+      if (free && value(input).dtype == info.dtype && value(input).shape.elements() == info.shape.elements())
+        return storage;
     }
     return -1;
   }
@@ -106,9 +108,7 @@ class Planner {
     for (int i = operations_ - 1; i >= 0; --i) {
       while (final_from > 0 && earliest[static_cast<std::size_t>(final_from) - 1] >= i) --final_from;
       const bool all = final_from == 0;
-      node_plan(i).ready_offset = all                               ? 0
-                                  : final_from == table.count()     ? table.flat_size()
-                                                                    : table[final_from].offset;
+      node_plan(i).ready_offset = all ? 0 : final_from == table.count() ? table.flat_size() : table[final_from].offset;
     }
   }
 

@@ -1,8 +1,9 @@
-// Defines: GradientRoute, NodePlan, Plan, make_plan: where every tensor of a pass lives, decided before anything is allocated.
+// Defines: GradientRoute, NodePlan, Plan, make_plan: where every tensor of a pass lives, decided before anything is
+// allocated.
 //
-// Time: operation i of n runs forward at time i and backward at time 2 n - 1 - i. A value lives from its operation to its last reader in
-// forward, or in backward where an operation says that its backward reads it. Several values may share one storage when one
-// takes over the memory of another that nobody reads any more.
+// Time: operation i of n runs forward at time i and backward at time 2 n - 1 - i. A value lives from its operation to
+// its last reader in forward, or in backward where an operation says that its backward reads it. Several values may
+// share one storage when one takes over the memory of another that nobody reads any more.
 #pragma once
 
 #include <array>
@@ -24,9 +25,9 @@ struct GradientRoute {
 
 struct NodePlan {
   bool has_backward = false;
-  bool calls_backward = false;   ///< false where the gradient is only passed on
-  int output_gradient = -1;      ///< storage
-  std::vector<int> saved;        ///< storages
+  bool calls_backward = false;  ///< false where the gradient is only passed on
+  int output_gradient = -1;     ///< storage
+  std::vector<int> saved;       ///< storages
   std::array<GradientRoute, kMaxInputs> routes;
   /// After the backward of this operation, parameter gradients at flat offsets >= this are final.
   std::int64_t ready_offset = 0;
@@ -36,9 +37,9 @@ struct Plan {
   std::int64_t max_samples = 0;
   std::int64_t arena_bytes = 0;
   std::vector<Storage> storages;
-  std::vector<NodePlan> nodes;                ///< as Graph::nodes
-  std::vector<int> value_storage;             ///< as Graph::values
-  std::vector<std::int64_t> value_elements;   ///< of one sample
+  std::vector<NodePlan> nodes;               ///< as Graph::nodes
+  std::vector<int> value_storage;            ///< as Graph::values
+  std::vector<std::int64_t> value_elements;  ///< of one sample
 };
 
 /// Throws Error for an incomplete graph or sizes beyond 63 bits.

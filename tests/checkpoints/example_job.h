@@ -1,4 +1,5 @@
-// Defines: TemporaryDirectory, ExampleJob: tensors with known values, and saving and loading them on any number of workers.
+// Defines: TemporaryDirectory, ExampleJob: tensors with known values, and saving and loading them on any number of
+// workers.
 #pragma once
 
 #include <optional>
@@ -26,7 +27,8 @@ class TemporaryDirectory {
 struct ExampleJob {
   std::vector<TensorSpec> tensors;
 
-  /// A scalar, tensors smaller than the number of workers, odd sizes, one without elements, and one of more than a segment.
+  /// A scalar, tensors smaller than the number of workers, odd sizes, one without elements, and one of more than a
+  /// segment.
   static ExampleJob odd_sizes();
   /// A few hundred bytes, so that every byte and every operation can be failed in turn.
   static ExampleJob small();
@@ -39,7 +41,8 @@ struct ExampleJob {
   void start(CheckpointWriter& writer, Communicator& group, std::int64_t step) const;
   /// One worker, a writer of its own.
   SaveResult save_alone(FileSystem& files, const std::string& directory, std::int64_t step, int keep = 3) const;
-  /// How many elements of this worker's part of the checkpoint differ from those of that step. Cut otherwise than `save` cuts.
+  /// How many elements of this worker's part of the checkpoint differ from those of that step. Cut otherwise than
+  /// `save` cuts.
   [[nodiscard]] std::int64_t wrong_values(const Checkpoint& checkpoint, int rank, int workers, std::int64_t step) const;
 
  private:

@@ -91,16 +91,16 @@ TEST(RoundTrip, NeedsNoOptimizerTensorsAndNoTensorsAtAll) {
 }
 
 TEST(RoundTrip, DigestChangesWithValueNameAndShapeButNotWithOptimizerState) {
-  const TemporaryDirectory place;
-  const auto digest = [&](const ExampleJob& job, std::int64_t step) {
-    job.save_alone(real_file_system(), place.path(), step, 10);
+  const auto digest = [](const ExampleJob& job, std::int64_t step) {
+    const TemporaryDirectory place;
+    job.save_alone(real_file_system(), place.path(), step);
     return Checkpoint::open(real_file_system(), place.path() + "/" + checkpoint_name(step)).weights_digest();
   };
   const std::string base = digest({{{"a", {6}}}}, 10);
-  EXPECT_NE(digest({{{"b", {6}}}}, 11), base);
-  EXPECT_NE(digest({{{"a", {2, 3}}}}, 12), base);
-  const std::string with_momentum = digest({{{"a", {6}}, {"m/a", {6}, TensorFile::kOptimizer}}}, 13);
-  EXPECT_EQ(with_momentum, digest({{{"a", {6}}, {"v/a", {6}, TensorFile::kOptimizer}, {"w", {0}, TensorFile::kOptimizer}}}, 13));
+  EXPECT_NE(digest({{{"a", {6}}}}, 11), base);
+  EXPECT_NE(digest({{{"b", {6}}}}, 10), base);
+  EXPECT_NE(digest({{{"a", {2, 3}}}}, 10), base);
+  EXPECT_EQ(digest({{{"a", {6}}, {"m/a", {6}, TensorFile::kOptimizer}}}, 10), base);
 }
 
 TEST(RoundTrip, CountsTheBytesOfAllFiles) {
@@ -118,7 +118,8 @@ TEST(RoundTrip, CountsTheBytesOfAllFiles) {
 TEST(RoundTrip, IsReadByH5dump) {
   if (output_of("h5dump --version 2>/dev/null").empty()) GTEST_SKIP() << "h5dump (package hdf5-tools) is not installed";
   const TemporaryDirectory place;
-  const ExampleJob job{{{"blocks.0.weight", {2, 3}}, {"scale", {}}, {"m/blocks.0.weight", {2, 3}, TensorFile::kOptimizer}}};
+  const ExampleJob job{
+      {{"blocks.0.weight", {2, 3}}, {"scale", {}}, {"m/blocks.0.weight", {2, 3}, TensorFile::kOptimizer}}};
   save_with(2, job, place.path(), 3);
   const std::string directory = place.path() + "/" + checkpoint_name(3);
   const std::string weights = output_of("h5dump " + directory + "/weights.h5 2>&1");
@@ -147,11 +148,14 @@ TEST(RoundTrip, NamesTheFirstTensorThatDiffersWithBothShapes) {
   EXPECT_EQ(message(same), "");
   std::vector<TensorSpec> other = same;
   other[0].shape = {3, 6};
-  EXPECT_THAT(message(other), testing::HasSubstr("'weight' of weights.h5 is [3, 5] in the checkpoint and [3, 6] in the model"));
+  EXPECT_THAT(message(other),
+              testing::HasSubstr("'weight' of weights.h5 is [3, 5] in the checkpoint and [3, 6] in the model"));
   other = same;
   other[1].name = "gain";
-  EXPECT_THAT(message(other), testing::HasSubstr("'gain' of weights.h5 is absent in the checkpoint and [1] in the model"));
-  EXPECT_THAT(message({same[0], same[1]}), testing::HasSubstr("'m/weight' of optimizer.h5 is [3, 5] in the checkpoint and absent"));
+  EXPECT_THAT(message(other),
+              testing::HasSubstr("'gain' of weights.h5 is absent in the checkpoint and [1] in the model"));
+  EXPECT_THAT(message({same[0], same[1]}),
+              testing::HasSubstr("'m/weight' of optimizer.h5 is [3, 5] in the checkpoint and absent"));
   EXPECT_THAT(message({same[1], same[0], same[2]}), testing::HasSubstr("tensor number 0 is 'weight'"));
 }
 
@@ -163,7 +167,8 @@ TEST(RoundTrip, CutsSegmentsAtFourMebibytesAndWhereOwnersMeet) {
   std::vector<std::int64_t> ends;
   for (const auto& segment : manifest.segments) ends.push_back(segment.end);
   const std::int64_t all = std::int64_t{1031} * 3203;
-  EXPECT_THAT(ends, testing::ElementsAre(kSegmentElements, all / 3, 2 * kSegmentElements, all * 2 / 3, 3 * kSegmentElements, all));
+  EXPECT_THAT(ends, testing::ElementsAre(kSegmentElements, all / 3, 2 * kSegmentElements, all * 2 / 3,
+                                         3 * kSegmentElements, all));
 }
 
 }  // namespace

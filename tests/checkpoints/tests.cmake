@@ -4,3 +4,8 @@ add_library(ballast_checkpoints_testing STATIC ${CMAKE_CURRENT_LIST_DIR}/example
 target_link_libraries(ballast_checkpoints_testing PUBLIC ballast_checkpoints)
 
 ballast_unit_test(checkpoints/round_trip USES checkpoints_testing)
+ballast_unit_test(checkpoints/damage USES checkpoints_testing)
+ballast_unit_test(checkpoints/crash USES checkpoints_testing TIMEOUT 300)
+ballast_unit_test(checkpoints/manifest USES checkpoints_testing)
+ballast_unit_test(checkpoints/state USES checkpoints_testing)
+ballast_unit_test(checkpoints/layout USES checkpoints_testing hdf5)

@@ -22,8 +22,8 @@ class AllRanksListener final : public testing::EmptyTestEventListener {
     for (int i = 0; i < test.result()->total_part_count(); ++i) {
       const testing::TestPartResult& part = test.result()->GetTestPartResult(i);
       if (!part.failed()) continue;
-      mine += std::string(part.file_name() == nullptr ? "?" : part.file_name()) + ":" + std::to_string(part.line_number()) +
-              ": " + part.message() + "\n";
+      mine += std::string(part.file_name() == nullptr ? "?" : part.file_name()) + ":" +
+              std::to_string(part.line_number()) + ": " + part.message() + "\n";
     }
     const std::vector<std::string> texts = all_gather_strings(*group_, mine);
     for (int rank = 0; rank < group_->size(); ++rank) {

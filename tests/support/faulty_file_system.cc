@@ -91,8 +91,8 @@ void FaultyFileSystem::fail_torn(const std::string& path) {
 }
 
 std::pair<FaultyFileSystem::Node*, std::string> FaultyFileSystem::place(const std::string& path) {
-  const std::filesystem::path within =
-      std::filesystem::path(path).lexically_normal().lexically_relative(std::filesystem::path(root_).lexically_normal());
+  const std::filesystem::path within = std::filesystem::path(path).lexically_normal().lexically_relative(
+      std::filesystem::path(root_).lexically_normal());
   Node* directory = model_.get();
   for (const auto& part : within.parent_path()) {
     const auto found = directory->names.find(part.string());

@@ -1,4 +1,5 @@
-// Defines: FaultyFileSystem: a FileSystem over a real directory that counts operations, fails a chosen one, and knows what a power loss would leave.
+// Defines: FaultyFileSystem: a FileSystem over a real directory that counts operations, fails a chosen one, and knows
+// what a power loss would leave.
 #pragma once
 
 #include <chrono>
@@ -44,7 +45,8 @@ class FaultyFileSystem : public FileSystem {
   [[nodiscard]] std::int64_t operations() const;  ///< since fail_at
   [[nodiscard]] bool failed() const { return operations() > at_; }
 
-  /// Pessimistic: of files only what was synced, of directories only the names that were there at their last sync. Makes `target` hold that.
+  /// Pessimistic: of files only what was synced, of directories only the names that were there at their last sync.
+  /// Makes `target` hold that.
   void restore_after_power_loss(const std::string& target) const;
 
   std::unique_ptr<File> create(const std::string& path) override;

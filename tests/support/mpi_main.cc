@@ -22,7 +22,8 @@ int main(int argc, char** argv) {
   ballast::MpiSession session(argc, argv);
   try {
     testing::InitGoogleTest(&argc, argv);
-    testing::GTEST_FLAG(catch_exceptions) = false;  // an exception on one rank ends the job: the others wait for that rank
+    testing::GTEST_FLAG(catch_exceptions) =
+        false;  // an exception on one rank ends the job: the others wait for that rank
     ballast::world = &session.world();
     testing::TestEventListeners& listeners = testing::UnitTest::GetInstance()->listeners();
     if (session.world().rank() != 0) delete listeners.Release(listeners.default_result_printer());

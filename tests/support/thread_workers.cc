@@ -37,9 +37,9 @@ struct Channel {
 };
 
 struct Group {
-  std::vector<int> members;  ///< world ranks
+  std::vector<int> members;                               ///< world ranks
   std::map<std::tuple<int, int, int>, Channel> channels;  ///< by (from, to, tag)
-  std::vector<std::vector<std::byte>> parts;  ///< of the all-gather under way
+  std::vector<std::vector<std::byte>> parts;              ///< of the all-gather under way
   int arrived = 0;
   int leaving = 0;
 };
@@ -190,7 +190,8 @@ class ThreadCommunicator final : public Communicator {
   }
 
   [[nodiscard]] std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) override {
-    return std::make_unique<ThreadRequest>(world_, channel(from, rank_, tag), Transfer{bytes.data(), bytes.size()}, false);
+    return std::make_unique<ThreadRequest>(world_, channel(from, rank_, tag), Transfer{bytes.data(), bytes.size()},
+                                           false);
   }
 
   [[nodiscard]] std::unique_ptr<Communicator> split(int colour) override {

@@ -10,12 +10,15 @@ class TestWorkerFailure(jobs.SystemTest):
         return ["mpirun", "-n", "1", jobs.BALLAST, "train", str(job.job_file), ":", "-n", "1", "sh", "-c", f'{second} "$0" "$@"']
 
     def test_a_worker_without_memory(self):
-        job = jobs.RunFolder(self.folder, jobs.small_job("gpt", steps=100000))
-        result = job.start(prefix=self.command(job, "ulimit -v 450000; exec")).wait(timeout=20)
-        self.assertNotIn(result.code, (0, 75), result)
+        sections = jobs.small_job("convnet")
+        sections["model"].update(image_rows=512, image_columns=512, channels=[32, 32, 32])  # activations of about 1 GiB
+        job = jobs.RunFolder(self.folder, sections)
+        result = job.start(prefix=self.command(job, "ulimit -v 1000000; exec")).wait(timeout=20)
+        self.assertEqual(result.code, 70, result)
         self.assertLess(result.seconds, 12)
         self.assertFalse(result.leftovers)
-        self.assertRegex(result.err, "rank 1")
+        self.assertEqual(len(result.ballast_lines()), 1)
+        self.assertRegex(result.ballast_lines()[0], r"\[rank 1 on .*\] cannot allocate")
 
     def test_workers_follow_the_settings_of_rank_0(self):
         digests = set()

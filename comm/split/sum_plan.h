@@ -1,0 +1,51 @@
+// Defines: LocalSum, OutgoingSum, Addend, SumPlan, plan_sums: which partial sums make up a slice, and which of them
+// travel.
+#pragma once
+
+#include <vector>
+
+#include "comm/shards.h"
+#include "comm/split/partition.h"
+#include "comm/split/shard_stack.h"
+#include "comm/split/topology.h"
+
+namespace ballast {
+
+/// A partial sum in gradient buffer `buffer` of worker `neighbour` of this node.
+struct LocalSum {
+  ShardRange shards;
+  int neighbour = 0;
+  int buffer = 0;
+};
+
+/// One message to the owner of a slice on another node: a subtree that this node holds. Several parts are added before.
+struct OutgoingSum {
+  Slice slice;
+  std::vector<LocalSum> parts;
+  std::vector<int> program;
+};
+
+/// One addend of every slice of mine.
+struct Addend {
+  ShardRange shards;
+  LocalSum local;
+  int node = -1;     ///< the other node that sends it; -1: it is `local`
+  int incoming = 0;  ///< number among those that are sent
+};
+
+/// A node first adds up what its workers hold of a slice (one of them, the slice's contact, does), so one partial sum
+/// per node and subtree crosses the wire, not one per worker. Messages of one (contact, owner) pair are in rising order
+/// of (slice, subtree) on both sides, so one tag is enough.
+struct SumPlan {
+  std::vector<Slice> my_slices;                    ///< that are not empty
+  std::vector<std::vector<OutgoingSum>> outgoing;  ///< mine, by bucket
+  std::vector<Addend> addends;                     ///< in order of shards
+  std::vector<int> program;                        ///< adds them in the tree's shape
+  int incoming_per_slice = 0;
+};
+
+/// `fragments` by world rank: what each worker holds after its last shard.
+[[nodiscard]] SumPlan plan_sums(const Topology& topology, const Partition& partition,
+                                const std::vector<Fragments>& fragments, int shards);
+
+}  // namespace ballast

@@ -1,0 +1,113 @@
+#include "models/model.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "models/planned_graph.h"
+#include "models/zoo/zoo.h"
+
+namespace ballast {
+namespace {
+
+void check_size(const char* what, std::size_t size, std::int64_t samples, std::int64_t per_sample) {
+  if (static_cast<std::int64_t>(size) == samples * per_sample) return;
+  throw Error("batch: " + std::to_string(size) + " " + what + " for " + std::to_string(samples) + " samples of " +
+              std::to_string(per_sample) + " each");
+}
+
+/// Operations index tables by these numbers without looking.
+void check_range(const char* what, std::span<const std::int32_t> numbers, std::int64_t lowest, std::int64_t end,
+                 std::int64_t per_sample) {
+  const auto bad = std::find_if(numbers.begin(), numbers.end(), [&](auto n) { return n < lowest || n >= end; });
+  if (bad == numbers.end()) return;
+  throw DataError(std::string(what) + " " + std::to_string(*bad) + " of sample " +
+                  std::to_string((bad - numbers.begin()) / per_sample) + " of the batch is outside [0, " +
+                  std::to_string(end) + "): the data set does not fit the model");
+}
+
+void check_batch(const Batch& batch, const InputSpec& input, std::int64_t max_samples) {
+  if (batch.samples < 1 || batch.samples > max_samples) {
+    throw Error("batch: " + std::to_string(batch.samples) + " samples, but the model is planned for 1 to " +
+                std::to_string(max_samples));
+  }
+  const std::int64_t elements = input.sample.elements();
+  const bool features = input.kind == InputSpec::Kind::kFeatures;
+  check_size("features", batch.features.size(), batch.samples, features ? elements : 0);
+  check_size("tokens", batch.tokens.size(), batch.samples, features ? 0 : elements);
+  check_size("targets", batch.targets.size(), batch.samples, input.targets_per_sample);
+  check_range("token", batch.tokens, 0, input.classes, elements);
+  check_range("target", batch.targets, -1, input.classes, input.targets_per_sample);
+}
+
+std::string line_of(const Node& node, const Graph& graph) {
+  std::int64_t trained = 0;
+  for (const int index : node.parameters) {
+    const Parameter& p = graph.parameters()[index];
+    if (p.kind == ParameterKind::kTrained) trained += p.size;
+  }
+  const std::string shape = node.is_loss() ? "" : graph.info({node.output}).shape.to_string();
+  const std::string count = trained > 0 ? std::to_string(trained) : "";
+  std::vector<char> line(node.name.size() + shape.size() + 128);
+  std::snprintf(line.data(), line.size(), "%-36s %-14s %-18s %12s", node.name.c_str(), node.operation->kind(),
+                shape.c_str(), count.c_str());
+  std::string text = line.data();
+  text.erase(text.find_last_not_of(' ') + 1);
+  return text + "\n";
+}
+
+}  // namespace
+
+Model::Model(std::unique_ptr<PlannedGraph> graph, InputSpec input)
+    : graph_(std::move(graph)), input_(std::move(input)) {}
+Model::Model(Model&&) noexcept = default;
+Model::~Model() = default;
+
+const ParameterTable& Model::parameters() const { return graph_->graph().parameters(); }
+
+DType Model::compute_type() const { return graph_->graph().compute_type(); }
+
+std::int64_t Model::max_samples() const { return graph_->plan().max_samples; }
+
+std::int64_t Model::arena_bytes() const { return graph_->plan().arena_bytes; }
+
+double Model::flops_per_sample() const {
+  const Graph& graph = graph_->graph();
+  double sum = 0.0;
+  for (const Node& node : graph.nodes()) {
+    const Flops& flops = node.traits.flops;
+    sum += flops.forward + flops.weights;
+    if (graph.info({node.inputs[0]}).needs_gradient) sum += flops.data;
+  }
+  return sum;
+}
+
+std::string Model::summary() const {
+  std::string text;
+  for (const Node& node : graph_->graph().nodes()) text += line_of(node, graph_->graph());
+  return text;
+}
+
+void Model::allocate(Backend& backend, std::uint64_t seed) { graph_->allocate(backend, seed); }
+
+LossSums Model::forward(const Batch& batch, Mode mode, const ParameterMemory& memory) {
+  check_batch(batch, input_, max_samples());
+  return graph_->forward(batch, mode, memory);
+}
+
+void Model::backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
+                     const GradientsReady& ready) {
+  graph_->backward(batch, memory, loss_scale, statistic_scale, ready);
+}
+
+void Model::download_logits(std::span<const std::int64_t> rows, std::span<float> logits) {
+  graph_->download_logits(rows, logits);
+}
+
+Model build_model(const ModelConfig& config, DType compute, std::int64_t max_samples) {
+  InputSpec input;
+  Graph graph = build_graph(config, compute, input);
+  return {std::make_unique<PlannedGraph>(std::move(graph), max_samples), std::move(input)};
+}
+
+}  // namespace ballast

@@ -1,0 +1,54 @@
+// Defines: PlannedGraph: a graph with a place for every tensor, and the two passes over it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/graph.h"
+#include "models/model.h"
+#include "models/planner/plan.h"
+
+namespace ballast {
+
+class PlannedGraph {
+ public:
+  PlannedGraph(Graph graph, std::int64_t max_samples);
+
+  [[nodiscard]] const Graph& graph() const { return graph_; }
+  [[nodiscard]] const Plan& plan() const { return plan_; }
+
+  /// Takes the arena from `backend`, which must outlive this object. Passes may follow.
+  void allocate(Backend& backend, std::uint64_t seed);
+
+  /// See Model. The batch has been checked.
+  LossSums forward(const Batch& batch, Mode mode, const ParameterMemory& memory);
+  void backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
+                const GradientsReady& ready);
+  void download_logits(std::span<const std::int64_t> rows, std::span<float> logits);
+
+ private:
+  /// What the arena holds between calls.
+  enum class Holds : std::uint8_t { kNothing, kEvaluated, kTrained };
+
+  void upload_inputs(const Batch& batch);
+  void check_memory(const ParameterMemory& memory, bool gradients) const;
+  [[nodiscard]] Frame frame_of(std::size_t node, const Batch& batch, const ParameterMemory& memory) const;
+  void add_backward_spans(std::size_t node, const ParameterMemory& memory, Frame& frame) const;
+  void run_backward(std::size_t node, const Frame& frame);
+  [[nodiscard]] DeviceSpan span_of(int storage, std::int64_t elements, DType dtype) const;
+  [[nodiscard]] DeviceSpan value_span(int value, std::int64_t samples) const;
+  /// A storage that holds the gradient of `value`.
+  [[nodiscard]] DeviceSpan gradient_span(int storage, int value, std::int64_t samples) const;
+
+  Graph graph_;
+  Plan plan_;
+  Backend* backend_ = nullptr;
+  Buffer arena_;
+  std::uint64_t seed_ = 0;
+  Holds holds_ = Holds::kNothing;
+  std::int64_t samples_ = 0;          ///< of the last forward
+  std::vector<std::byte> row_bytes_;  ///< one row of logits in the compute type
+};
+
+}  // namespace ballast

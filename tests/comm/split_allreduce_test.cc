@@ -1,0 +1,137 @@
+#include "comm/split_allreduce.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <set>
+
+#include "tests/comm/training_steps.h"
+#include "tests/support/reference_backend.h"
+#include "tests/support/thread_workers.h"
+
+namespace ballast {
+namespace {
+
+/// The number of workers whose bits are not `expected`.
+int workers_that_differ(int workers, int per_node, const StepsOptions& options,
+                        const std::vector<std::uint32_t>& expected) {
+  std::atomic<int> differ = 0;
+  run_workers(workers, per_node, [&](Communicator& world) {
+    if (training_steps(world, options) != expected) ++differ;
+  });
+  return differ;
+}
+
+std::set<int> node_sizes(int workers) { return {1, std::min(2, workers), std::min(3, workers), workers}; }
+
+class SplitAllReduceOfShards : public testing::TestWithParam<int> {};
+
+TEST_P(SplitAllReduceOfShards, GivesTheBitsOfTheTreeOnAnyWorkersNodesCoordinatorsAndBuckets) {
+  const int shards = GetParam();
+  for (const bool bf16 : {false, true}) {
+    StepsOptions options{.split = {.shards = shards}, .bf16 = bf16};
+    const std::vector<std::uint32_t> expected = expected_steps(options);
+    for (int workers = 1; workers <= shards; ++workers) {
+      for (const int per_node : node_sizes(workers)) {
+        for (const int coordinators : {0, 1, 2}) {
+          for (const std::int64_t bucket_bytes : {std::int64_t{1}, std::int64_t{1500}, std::int64_t{1} << 40}) {
+            options.split.coordinators = coordinators;
+            options.split.bucket_bytes = bucket_bytes;
+            EXPECT_EQ(workers_that_differ(workers, per_node, options, expected), 0)
+                << workers << " workers, " << per_node << " per node, coordinators " << coordinators << ", bucket "
+                << bucket_bytes << ", bf16 " << bf16;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWithoutSharedMemory) {
+  const int shards = GetParam();
+  StepsOptions options{.split = {.shards = shards, .bucket_bytes = 900, .share_memory = false}, .bf16 = true};
+  const std::vector<std::uint32_t> expected = expected_steps(options);
+  for (int workers = 1; workers <= shards; ++workers) {
+    for (const int coordinators : {0, 1, 2}) {
+      options.split.coordinators = coordinators;
+      EXPECT_EQ(workers_that_differ(workers, workers, options, expected), 0)
+          << workers << " workers, coordinators " << coordinators;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shards, SplitAllReduceOfShards, testing::Values(1, 2, 3, 4, 8));
+
+TEST(SplitAllReduce, RefusesMoreWorkersThanShardsAndSaysBothRemedies) {
+  run_workers(3, [](Communicator& world) {
+    ReferenceBackend backend;
+    try {
+      const SplitAllReduce split(world, backend, 16, {{0, 16, DType::kF32}}, false, {.shards = 2});
+      ADD_FAILURE() << "was accepted";
+    } catch (const ConfigError& error) {
+      EXPECT_STREQ(error.what(),
+                   "3 workers but batch.shards = 2: start at most 2 workers or set batch.shards to at least 3");
+    }
+  });
+}
+
+TEST(SplitAllReduce, RefusesBlocksThatOverlapOrLieOutside) {
+  run_workers(1, [](Communicator& world) {
+    ReferenceBackend backend;
+    const auto make = [&](std::vector<Block> blocks) {
+      const SplitAllReduce split(world, backend, 32, std::move(blocks), false, {});
+    };
+    EXPECT_THROW(make({{0, 16, DType::kF32}, {8, 24, DType::kF32}}), Error);
+    EXPECT_THROW(make({{0, 40, DType::kF32}}), Error);
+    EXPECT_THROW(make({{0, 16, DType::kBF16}}), Error);  // without a bf16 copy
+  });
+}
+
+TEST(SplitAllReduce, RefusesCallsOutOfOrder) {
+  run_workers(1, [](Communicator& world) {
+    ReferenceBackend backend;
+    SplitAllReduce split(world, backend, 32, {{0, 32, DType::kF32}}, false, {.shards = 2});
+    split.begin_step();
+    EXPECT_THROW(split.begin_step(), Error);
+    EXPECT_THROW(static_cast<void>(split.gradients(1)), Error);
+    EXPECT_THROW(split.shard_done(0), Error);
+    EXPECT_THROW(split.reduce(), Error);
+    EXPECT_THROW(split.publish(), Error);
+  });
+}
+
+TEST(SplitAllReduce, KeepsTheValuesOfANodeInOnePlaceAndPageAligned) {
+  std::vector<const void*> values(4);
+  run_workers(4, 2, [&](Communicator& world) {
+    ReferenceBackend backend;
+    const SplitAllReduce split(world, backend, 5000, {{0, 5000, DType::kF32}}, true, {.shards = 4});
+    values[static_cast<std::size_t>(world.rank())] = split.values().data;
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(split.values().data) % 4096, 0U);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(split.compute_values().data) % 4096, 0U);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(split.sum().data) % 4096, 0U);
+  });
+  EXPECT_EQ(values[0], values[1]);
+  EXPECT_EQ(values[2], values[3]);
+  EXPECT_NE(values[0], values[2]);
+}
+
+TEST(SplitAllReduce, ThatFailsInTheMiddleOfAStepLetsTheExceptionOut) {
+  const auto fail = [](Communicator& world) {
+    ReferenceBackend backend;
+    SplitAllReduce split(world, backend, 64, {{0, 32, DType::kF32}, {32, 64, DType::kF32}}, false,
+                         {.shards = 4, .bucket_bytes = 1, .share_memory = false});
+    split.begin_step();
+    static_cast<void>(split.gradients(world.rank()));
+    split.gradients_ready(32);  // receives and sends are under way
+    if (world.rank() == 2) throw DataError("data.bin: damaged");
+    split.shard_done(world.rank());
+    split.reduce();
+    split.publish();
+  };
+  EXPECT_THROW(run_workers(4, fail), DataError);
+}
+
+}  // namespace
+}  // namespace ballast

@@ -1,0 +1,208 @@
+#include "tests/comm/training_steps.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <thread>
+
+#include "tests/support/reference_backend.h"
+
+namespace ballast {
+namespace {
+
+constexpr float kRate = 0.125F;
+constexpr std::int64_t kMostElements = 100;  ///< per block: small, so that there are many
+
+struct Layout {
+  std::vector<Block> blocks;
+  std::int64_t flat_size = 0;
+};
+
+/// Parameters of odd sizes at offsets that are multiples of 16; every second one is published as bf16 where there is a
+/// bf16 copy.
+Layout make_layout(bool bf16, std::int64_t scale) {
+  Layout layout;
+  int parameter = 0;
+  const std::int64_t most = kMostElements * scale;
+  for (const std::int64_t base : {700, 16, 5, 333, 1, 64, 290, 31}) {
+    const std::int64_t size = base * scale;
+    const DType publish = bf16 && parameter++ % 2 == 0 ? DType::kBF16 : DType::kF32;
+    for (std::int64_t at = 0; at < size; at += most) {
+      layout.blocks.push_back({layout.flat_size + at, layout.flat_size + std::min(at + most, size), publish});
+    }
+    layout.flat_size += (size + 15) / 16 * 16;
+  }
+  return layout;
+}
+
+float to_bf16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  return std::bit_cast<float>((bits + 0x7fffU + ((bits >> 16) & 1U)) & 0xffff0000U);
+}
+
+float* floats(DeviceSpan span) { return static_cast<float*>(span.data); }
+
+/// Numbers of very different size, so that every change in the order of additions shows.
+float noise(int step, int shard, int micro, std::int64_t element) {
+  const std::int64_t index = ((std::int64_t{step} * 64 + shard) * 2 + micro) * 1000003 + element;
+  auto x = static_cast<std::uint64_t>(index) * 0x9e3779b97f4a7c15U;
+  x ^= x >> 29;
+  x *= 0xbf58476d1ce4e5b9U;
+  const float mantissa = static_cast<float>((x >> 40) & 0xffffU) / 65536.0F - 0.5F;
+  return std::ldexp(mantissa, static_cast<int>((x >> 32) % 20U) - 10);
+}
+
+float gradient(int step, int shard, int micro, std::int64_t element, float value) {
+  return noise(step, shard, micro, element) + 0.25F * value;
+}
+
+float first_value(std::int64_t element) { return noise(999, 0, 0, element); }
+
+/// Lets workers arrive in different orders at every step.
+void dawdle(int rank, int step) {
+  std::this_thread::sleep_for(std::chrono::microseconds((rank * 7 + step * 13) % 5 * 20));
+}
+
+class Training {
+ public:
+  Training(Communicator& world, const StepsOptions& options)
+      : world_(world),
+        layout_(make_layout(options.bf16, options.scale)),
+        bf16_(options.bf16),
+        split_(world, backend_, layout_.flat_size, layout_.blocks, options.bf16, options.split) {}
+
+  std::vector<std::uint32_t> run(int steps) {
+    for_my_elements([&](std::int64_t e) { floats(split_.values())[e] = first_value(e); });
+    publish();
+    for (int step = 0; step < steps; ++step) {
+      split_.begin_step();
+      for (int shard = split_.my_shards().begin; shard < split_.my_shards().end; ++shard) compute(step, shard);
+      split_.reduce();
+      record([&](std::int64_t e) { return floats(split_.sum())[e]; }, true);
+      for_my_elements([&](std::int64_t e) { floats(split_.values())[e] -= kRate * floats(split_.sum())[e]; });
+      publish();
+      record([&](std::int64_t e) { return seen(e); }, false);
+    }
+    return bits_;
+  }
+
+ private:
+  template <typename Action>
+  void for_my_elements(const Action& action) {
+    for (const Slice& slice : split_.my_slices()) {
+      EXPECT_EQ(slice.owner, world_.rank());
+      for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
+        const Block& block = layout_.blocks[static_cast<std::size_t>(b)];
+        for (std::int64_t e = block.begin; e < block.end; ++e) action(e);
+      }
+    }
+  }
+
+  void publish() {
+    if (bf16_) {
+      for (const Slice& slice : split_.my_slices()) {
+        const std::int64_t size = slice.end - slice.begin;
+        backend_.convert(split_.values().subspan(slice.begin, size),
+                         split_.compute_values().subspan(slice.begin, size));
+      }
+    }
+    split_.publish();
+  }
+
+  /// The value of an element as the forward pass of any worker may read it.
+  float seen(std::int64_t element) const {
+    const auto block =
+        std::find_if(layout_.blocks.begin(), layout_.blocks.end(), [&](const Block& b) { return element < b.end; });
+    if (block->publish == DType::kF32) return floats(split_.values())[element];
+    std::uint16_t half = 0;
+    std::memcpy(&half, static_cast<const std::uint16_t*>(split_.compute_values().data) + element, sizeof(half));
+    return std::bit_cast<float>(std::uint32_t{half} << 16);
+  }
+
+  void compute(int step, int shard) {
+    dawdle(world_.rank(), step);
+    const bool last = shard + 1 == split_.my_shards().end;
+    float* begin = floats(split_.gradients(shard));
+    EXPECT_TRUE(std::all_of(begin, begin + layout_.flat_size, [](float g) { return g == 0.0F; }));
+    for (int micro = 0; micro < 2; ++micro) {
+      float* gradients = floats(split_.gradients(shard));
+      for (auto block = layout_.blocks.rbegin(); block != layout_.blocks.rend(); ++block) {
+        for (std::int64_t e = block->begin; e < block->end; ++e)
+          gradients[e] += gradient(step, shard, micro, e, seen(e));
+        if (last && micro == 1) split_.gradients_ready(block->begin);
+      }
+    }
+    split_.shard_done(shard);
+  }
+
+  /// Appends one number per element of every block. Sums are known to their owners only, so those are gathered.
+  template <typename Number>
+  void record(const Number& number, bool owners_only) {
+    std::vector<std::int64_t> bits(static_cast<std::size_t>(layout_.flat_size));
+    const auto note = [&](std::int64_t e) {
+      bits[static_cast<std::size_t>(e)] = std::bit_cast<std::uint32_t>(number(e));
+    };
+    if (owners_only) {
+      for_my_elements(note);
+      world_.all_reduce(bits, Reduction::kSum);
+    } else {
+      for (const Block& block : layout_.blocks) {
+        for (std::int64_t e = block.begin; e < block.end; ++e) note(e);
+      }
+    }
+    for (const std::int64_t b : bits) bits_.push_back(static_cast<std::uint32_t>(b));
+  }
+
+  Communicator& world_;
+  ReferenceBackend backend_;
+  Layout layout_;
+  bool bf16_;
+  SplitAllReduce split_;
+  std::vector<std::uint32_t> bits_;
+};
+
+float tree_sum(const std::vector<float>& shards, std::size_t lo, std::size_t hi) {
+  if (hi - lo == 1) return shards[lo];
+  std::size_t power = 1;
+  while (power * 2 < hi - lo) power *= 2;
+  return tree_sum(shards, lo, lo + power) + tree_sum(shards, lo + power, hi);
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> training_steps(Communicator& world, const StepsOptions& options) {
+  return Training(world, options).run(options.steps);
+}
+
+std::vector<std::uint32_t> expected_steps(const StepsOptions& options) {
+  const Layout layout = make_layout(options.bf16, options.scale);
+  const auto size = static_cast<std::size_t>(layout.flat_size);
+  std::vector<float> values(size);
+  std::vector<std::uint32_t> bits(2 * size * static_cast<std::size_t>(options.steps));
+  for (const Block& block : layout.blocks) {
+    for (std::int64_t e = block.begin; e < block.end; ++e) {
+      const auto at = static_cast<std::size_t>(e);
+      float value = first_value(e);
+      for (int step = 0; step < options.steps; ++step) {
+        const float seen = block.publish == DType::kBF16 ? to_bf16(value) : value;
+        std::vector<float> shards;
+        for (int s = 0; s < options.split.shards; ++s) {
+          shards.push_back(gradient(step, s, 0, e, seen));
+          shards.back() += gradient(step, s, 1, e, seen);
+        }
+        const float sum = tree_sum(shards, 0, shards.size());
+        value -= kRate * sum;
+        const std::size_t row = 2 * size * static_cast<std::size_t>(step);
+        bits[row + at] = std::bit_cast<std::uint32_t>(sum);
+        bits[row + size + at] = std::bit_cast<std::uint32_t>(block.publish == DType::kBF16 ? to_bf16(value) : value);
+      }
+    }
+  }
+  return bits;
+}
+
+}  // namespace ballast

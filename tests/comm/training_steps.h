@@ -1,0 +1,28 @@
+// Defines: StepsOptions, training_steps: what Trainer does with a SplitAllReduce, on numbers that any worker can make
+// up.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "comm/split_allreduce.h"
+
+namespace ballast {
+
+struct StepsOptions {
+  SplitAllReduceOptions split;
+  bool bf16 = false;
+  int steps = 3;
+  std::int64_t scale = 1;  ///< times as many elements
+};
+
+/// Runs a few steps of SGD whose gradients depend on the values that this worker sees, in two micro-batches per shard.
+/// Returns the bits of every sum and, after every step, of the values that everybody must see: equal on every worker of
+/// every run with the same `shards` and `bf16`. Adds test failures when gradients do not start at zero.
+[[nodiscard]] std::vector<std::uint32_t> training_steps(Communicator& world, const StepsOptions& options);
+
+/// The same sums from the tree's definition, without any SplitAllReduce.
+[[nodiscard]] std::vector<std::uint32_t> expected_steps(const StepsOptions& options);
+
+}  // namespace ballast

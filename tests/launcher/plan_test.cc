@@ -1,0 +1,80 @@
+#include "launcher/plan.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "compute/error.h"
+
+namespace ballast {
+namespace {
+
+JobConfig small_job() {
+  JobConfig config;
+  config.model.features = 16;
+  config.model.hidden = {};
+  config.model.classes = 16;
+  config.batch.size = 32;
+  config.batch.shards = 8;
+  return config;
+}
+
+constexpr std::int64_t kWeights = 16 * 16 + 16;  // both multiples of 16 elements: no padding
+
+TEST(Plan, CountsBytesOfOneWorker) {
+  const PlanReport plan = make_plan(small_job(), 1);
+  EXPECT_EQ(plan.parameters, kWeights);
+  EXPECT_EQ(plan.micro, 4);
+  EXPECT_EQ(plan.values, 4 * kWeights);
+  EXPECT_EQ(plan.gradients, 4 * kWeights);
+  EXPECT_EQ(plan.optimizer, 8 * kWeights);
+  EXPECT_EQ(plan.snapshot, 12 * kWeights);
+  EXPECT_EQ(plan.checkpoint_bytes, 12 * kWeights);
+  EXPECT_EQ(plan.wire_bytes, 0);
+  EXPECT_FALSE(plan.values_shared);
+  EXPECT_GE(plan.flops_per_step, 32 * 2.0 * 2 * 256);
+  EXPECT_EQ(plan.memory(), plan.values + plan.gradients + plan.optimizer + plan.activations + plan.snapshot);
+}
+
+TEST(Plan, SharesStateAndTrafficAmongWorkers) {
+  const PlanReport plan = make_plan(small_job(), 4);
+  EXPECT_EQ(plan.optimizer, 2 * kWeights);
+  EXPECT_EQ(plan.wire_bytes, 2 * 3 * kWeights) << "2 (N-1)/N of the gradient";
+  EXPECT_TRUE(plan.values_shared);
+}
+
+TEST(Plan, CountsAPartialSumForEverySubtree) {
+  const PlanReport plan = make_plan(small_job(), 3);  // shards 3 + 3 + 2: at most two subtrees each
+  EXPECT_EQ(plan.gradients, 2 * 4 * kWeights);
+}
+
+TEST(Plan, PutsEverythingOnASingleCoordinator) {
+  JobConfig config = small_job();
+  config.comm.coordinators = 1;
+  const PlanReport plan = make_plan(config, 4);
+  EXPECT_EQ(plan.optimizer, 8 * kWeights);
+  EXPECT_EQ(plan.wire_bytes, 3 * 4 * kWeights) << "the coordinator sends all values to three others";
+}
+
+TEST(Plan, AddsTheCopyThatBf16ComputesWith) {
+  JobConfig config = small_job();
+  config.precision.compute = "bf16";
+  EXPECT_EQ(make_plan(config, 1).values, 6 * kWeights);
+}
+
+TEST(Plan, RoundsShardsUpWhereNoneAreGiven) {
+  JobConfig config = small_job();
+  config.batch.shards = 0;
+  EXPECT_EQ(make_plan(config, 3).shards, 4);
+}
+
+TEST(Plan, RefusesMoreWorkersThanShards) {
+  try {
+    (void)make_plan(small_job(), 9);
+    ADD_FAILURE() << "no error";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("use at most 8 workers, or set batch.shards to 16 or more"));
+  }
+}
+
+}  // namespace
+}  // namespace ballast

@@ -1,0 +1,102 @@
+// The models on the CPU backend against the double-precision reference, from the same values.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "models/model.h"
+#include "tests/models/example_models.h"
+#include "tests/support/model_run.h"
+#include "tests/support/reference_backend.h"
+
+namespace ballast {
+namespace {
+
+struct Outcome {
+  LossSums loss;
+  std::vector<double> gradients;
+};
+
+ModelConfig small(const std::string& name) {
+  if (name == "mlp") {
+    ModelConfig config = tiny_mlp(0.1F);
+    config.features = 50;
+    config.hidden = {64, 33};
+    config.classes = 10;
+    return config;
+  }
+  if (name == "convnet") {
+    ModelConfig config = tiny_convnet();
+    config.image_rows = 12;
+    config.image_columns = 9;
+    config.image_channels = 3;
+    config.channels = {8, 16, 16};
+    return config;
+  }
+  ModelConfig config = tiny_gpt(0.1F);
+  config.width = 32;
+  config.context = 20;
+  config.vocabulary = 50;
+  return config;
+}
+
+Outcome outcome_of(const ModelConfig& config, DType compute, Backend& backend, std::int64_t samples) {
+  ModelRun run(build_model(config, compute, 6), backend);
+  const ExampleBatch data(run.model().input(), samples);
+  Outcome outcome;
+  outcome.loss = run.forward(data.all());
+  run.backward(data.all(), 1.0F / static_cast<float>(outcome.loss.rows), 1.0F / static_cast<float>(samples));
+  outcome.gradients = run.gradients();
+  return outcome;
+}
+
+/// |a - b| / |b| over one parameter.
+double distance(const Parameter& p, const Outcome& a, const Outcome& b) {
+  double difference = 0.0, norm = 0.0;
+  for (auto i = static_cast<std::size_t>(p.offset); i < static_cast<std::size_t>(p.offset + p.size); ++i) {
+    difference += std::pow(a.gradients[i] - b.gradients[i], 2);
+    norm += std::pow(b.gradients[i], 2);
+  }
+  return std::sqrt(difference / (norm + 1e-12));
+}
+
+class CpuAgreement : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(CpuAgreement, InF32) {
+  const ModelConfig config = small(GetParam());
+  ReferenceBackend reference;
+  const auto cpu = make_backend({.name = "cpu", .threads = 2});
+  for (const std::int64_t samples : {6, 5, 1}) {
+    const Outcome want = outcome_of(config, DType::kF64, reference, samples);
+    const Outcome got = outcome_of(config, DType::kF32, *cpu, samples);
+    EXPECT_EQ(got.loss.rows, want.loss.rows);
+    EXPECT_NEAR(got.loss.loss, want.loss.loss, 1e-4 * want.loss.loss);
+    // One sample of the last stage is a batch of a few pixels: normalising those magnifies the rounding.
+    const double tolerance = samples == 1 && config.name == "convnet" ? 1e-3 : 1e-4;
+    const Model model = build_model(config, DType::kF32, 1);
+    for (const Parameter& p : model.parameters().all()) {
+      EXPECT_LT(distance(p, got, want), tolerance) << p.name << ", " << samples << " samples";
+    }
+  }
+}
+
+// Rounding activations to bf16 costs a deep network a good part of its first gradients, whoever computes: the backend
+// may lose no more than the reference does when it stores bf16.
+TEST_P(CpuAgreement, InBf16AsCloselyAsBf16Allows) {
+  const ModelConfig config = small(GetParam());
+  ReferenceBackend reference;
+  const auto cpu = make_backend({.name = "cpu", .threads = 2});
+  const Outcome want = outcome_of(config, DType::kF64, reference, 6);
+  const Outcome rounded = outcome_of(config, DType::kBF16, reference, 6);
+  const Outcome got = outcome_of(config, DType::kBF16, *cpu, 6);
+  EXPECT_NEAR(got.loss.loss, want.loss.loss, 2e-2 * want.loss.loss);
+  const Model model = build_model(config, DType::kF32, 1);
+  for (const Parameter& p : model.parameters().all()) {
+    EXPECT_LT(distance(p, got, want), 1.5 * distance(p, rounded, want) + 0.02) << p.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, CpuAgreement, ::testing::Values("mlp", "convnet", "gpt"),
+                         [](const auto& model) { return std::string(model.param); });
+
+}  // namespace
+}  // namespace ballast
