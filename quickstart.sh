@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 ballast=build/bin/ballast
 run=runs/quickstart-$(date +%Y%m%d-%H%M%S)
-job=(examples/gpt_text.toml job.steps=500 schedule.warmup=50 evaluate.every=100 "job.dir=$run")
+job=(examples/gpt_text.toml job.steps=500 schedule.warmup=50 evaluate.every=100 log.every=50 "job.dir=$run")
 workers=2
 [ "$(nproc)" -ge 2 ] || workers=1
 stop_at=300  # the step after which the first run is interrupted
@@ -28,7 +28,7 @@ cmake/install_packages.sh build
 
 stage "2. Build"
 cmake --preset release -DBALLAST_TESTS=OFF >/dev/null
-cmake --build --preset release --target ballast -- --quiet
+cmake --build --preset release --target ballast
 
 stage "3. Train with $workers workers, and stop after step $stop_at"
 command=(mpirun -n "$workers" --bind-to none --oversubscribe "$ballast" train "${job[@]}")

@@ -66,17 +66,23 @@ Checkpoint::Checkpoint(FileSystem& files, const std::string& directory, std::str
   segments_ = std::move(manifest.segments);
 }
 
-Checkpoint Checkpoint::open(FileSystem& files, const std::string& directory) {
+Checkpoint Checkpoint::open_unparsed(FileSystem& files, const std::string& directory) {
   std::string manifest = read_text(files, directory + "/" + kManifestFile, kMaxManifestBytes);
   const std::string state = read_text(files, directory + "/" + kStateFile, kStateFrameBytes + kMaxStateBytes);
-  Checkpoint checkpoint(files, directory, std::move(manifest), state);
-  checkpoint.check_files();
+  return {files, directory, std::move(manifest), state};
+}
+
+Checkpoint Checkpoint::open(FileSystem& files, const std::string& directory) {
+  Checkpoint checkpoint = open_unparsed(files, directory);
+  checkpoint.check_structure(true);
   return checkpoint;
 }
 
 std::string Checkpoint::path_of(TensorFile file) const { return directory_ + "/" + file_name_of(file); }
 
-void Checkpoint::check_files() const {
+// All bytes of the HDF5 files that are not tensor data: their digests, and once these are right, that HDF5 sees in them
+// what the manifest says.
+void Checkpoint::check_structure(bool parse) const {
   for (std::size_t i = 0; i < kTensorFiles.size(); ++i) {
     const std::string path = path_of(kTensorFiles[i]);
     const auto file = files_->open_read(path);
@@ -87,8 +93,10 @@ void Checkpoint::check_files() const {
     const auto ranges = metadata_ranges(tensors_, offsets_, kTensorFiles[i], stored_[i].size, path);
     check_metadata_size(ranges, tensors_.size(), path);
     ReadMetadata metadata = read_metadata(*file, stored_[i].size, ranges);
-    if (metadata.digest != stored_[i].digest)
+    if (metadata.digest != stored_[i].digest) {
       throw DataError(path + ": damaged: the digest of its HDF5 structure differs");
+    }
+    if (!parse) continue;
     std::vector<TensorSpec> tensors;
     std::vector<std::int64_t> offsets;
     for (std::size_t t = 0; t < tensors_.size(); ++t) {
@@ -146,8 +154,12 @@ void Checkpoint::read(std::span<const TensorPiece> pieces) const {
 }
 
 void Checkpoint::verify() const {
-  const Checkpoint again = open(*files_, directory_);
-  if (again.manifest_text_ != manifest_text_) throw DataError(directory_ + ": has changed since it was opened");
+  const std::string manifest = read_text(*files_, directory_ + "/" + kManifestFile, kMaxManifestBytes);
+  if (manifest != manifest_text_)
+    throw DataError(directory_ + "/" + kManifestFile + ": has changed since it was opened");
+  const std::string state = read_text(*files_, directory_ + "/" + kStateFile, kStateFrameBytes + kMaxStateBytes);
+  if (digest_of(state) != stored_.back().digest) throw DataError(directory_ + "/" + kStateFile + ": damaged");
+  check_structure(false);
   std::vector<float> values;
   std::array<std::unique_ptr<File>, kTensorFiles.size()> opened;
   for (const Segment& segment : segments_) {

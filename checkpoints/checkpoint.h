@@ -90,10 +90,12 @@ class Checkpoint {
  private:
   friend std::optional<Checkpoint> newest_checkpoint(FileSystem&, Communicator&, const std::string&,
                                                      std::vector<std::string>&);
+  friend class Publication;  // looks, without HDF5, at a checkpoint that is there already
+  static Checkpoint open_unparsed(FileSystem& files, const std::string& directory);
   // From the bytes of the manifest and the state: touches no file.
   Checkpoint(FileSystem& files, const std::string& directory, std::string manifest_text, const std::string& state_text);
   [[nodiscard]] std::string pack() const;  ///< what another worker needs to build the same Checkpoint
-  void check_files() const;
+  void check_structure(bool parse) const;
   void check_segment(File& file, const Segment& segment, std::span<float> values) const;
   [[nodiscard]] std::string path_of(TensorFile file) const;
 

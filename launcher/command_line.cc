@@ -151,8 +151,8 @@ std::string overview(CLI::App& app) {
 }
 
 std::vector<std::string> names_of(const std::vector<CLI::App*>& commands) {
-  std::vector<std::string> names;
-  for (const CLI::App* command : commands) names.push_back(command->get_name());
+  std::vector<std::string> names(commands.size());
+  std::transform(commands.begin(), commands.end(), names.begin(), [](const CLI::App* app) { return app->get_name(); });
   return names;
 }
 
@@ -169,7 +169,7 @@ std::string help_on(CLI::App& app, const std::string& topic) {
   if (std::find(commands.begin(), commands.end(), topic) != commands.end()) {
     return command_help(app, topic) + (topic == "train" ? "\nKeys of a job file\n\n" + all_keys_help() : "");
   }
-  if (const std::string text = topic_help(topic); !text.empty()) return text;
+  if (std::string text = topic_help(topic); !text.empty()) return text;
   std::vector<std::string> topics = commands;
   for (const std::string& name : help_topics()) topics.push_back(name);
   const std::string near = suggestion(topic, topics);

@@ -10,7 +10,7 @@ namespace {
 // An integer or number of seconds, or a text such as "3h50m".
 std::string read_duration(const Value& value, double& out) {
   if (value.text() == nullptr) {
-    const std::string complaint = read_number(value, between(0.0, 1e9), out);
+    std::string complaint = read_number(value, between(0.0, 1e9), out);
     return complaint.starts_with("expected") ? expected("seconds, or a duration such as \"3h50m\"", value) : complaint;
   }
   const std::optional<double> seconds = parse_duration(*value.text());
@@ -23,7 +23,7 @@ void add_job(std::vector<Key>& all) {
   SectionKeys<JobSection> keys("job", &JobConfig::job, all);
   const auto folder = [](JobSection& job, const Value& value) {
     std::string dir;
-    const std::string complaint = read_text(value, {}, dir);
+    std::string complaint = read_text(value, {}, dir);
     if (!complaint.empty()) return complaint;
     if (dir.empty()) return expected("the path of a folder", value);
     job.dir = dir;
@@ -83,7 +83,7 @@ std::string set_validation(DataSection& data, const Value& value) {
     data.fraction = DataSection{}.fraction;
     return "";
   }
-  const std::string complaint = read_number(value, fraction_below_one(), data.fraction);
+  std::string complaint = read_number(value, fraction_below_one(), data.fraction);
   if (complaint.starts_with("expected")) return expected("a path in quotes, or a fraction", value);
   if (complaint.empty()) data.validation.clear();
   return complaint;
@@ -188,7 +188,7 @@ std::string set_checkpoint_every(CheckpointSection& checkpoint, const Value& val
   std::int64_t steps = 0;
   double seconds = 0.0;
   const bool timed = value.text() != nullptr;
-  const std::string complaint = timed ? read_duration(value, seconds) : read_integer(value, at_least(0), steps);
+  std::string complaint = timed ? read_duration(value, seconds) : read_integer(value, at_least(0), steps);
   if (complaint.starts_with("expected")) return expected("steps, or a duration such as \"10min\"", value);
   if (!complaint.empty()) return complaint;
   checkpoint.every_steps = steps;

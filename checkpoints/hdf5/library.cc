@@ -15,7 +15,6 @@ std::mutex& library_mutex() {
 void set_up() {
   H5dont_atexit();
   check_h5(H5open(), "HDF5 does not start");
-  check_h5(H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr), "HDF5 does not start");
   check_h5(H5PLset_loading_state(0), "HDF5 does not switch its plugins off");
   check_h5(H5Lunregister(H5L_TYPE_EXTERNAL), "HDF5 does not switch external links off");
 }
@@ -30,6 +29,8 @@ herr_t keep_innermost(unsigned, const H5E_error2_t* error, void* text) {
 Hdf5Session::Hdf5Session() : lock_(library_mutex()) {
   static const bool ready = (set_up(), true);
   static_cast<void>(ready);
+  // No error stacks on the terminal. Where HDF5 was built for threads, each thread has a setting of its own.
+  check_h5(H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr), "HDF5 does not start");
 }
 
 void throw_h5(const char* what, std::source_location where) {

@@ -12,13 +12,7 @@
 
 namespace ballast {
 
-Publication::Publication(FileSystem& files, std::string directory, const std::vector<TensorSpec>& tensors,
-                         const TrainingState& state)
-    : files_(files), directory_(std::move(directory)), state_(state) {
-  manifest_.step = state.step;
-  temporary_ = directory_ + "/" + hidden_name(".tmp-", checkpoint_name(state.step));
-  manifest_.tensors = tensors;
-  manifest_.offsets.resize(tensors.size());
+FileLayouts::FileLayouts(const std::vector<TensorSpec>& all) : tensors(all), offsets(all.size()) {
   for (const TensorFile file : kTensorFiles) {
     std::vector<TensorSpec> in_file;
     std::copy_if(tensors.begin(), tensors.end(), std::back_inserter(in_file),
@@ -26,17 +20,26 @@ Publication::Publication(FileSystem& files, std::string directory, const std::ve
     Hdf5Layout layout = lay_out(in_file);
     auto offset = layout.offsets.begin();
     for (std::size_t i = 0; i < tensors.size(); ++i) {
-      if (tensors[i].file == file) manifest_.offsets[i] = *offset++;
+      if (tensors[i].file == file) offsets[i] = *offset++;
     }
-    images_[static_cast<std::size_t>(file)] = std::move(layout.image);
+    images[static_cast<std::size_t>(file)] = std::move(layout.image);
   }
+}
+
+Publication::Publication(FileSystem& files, std::string directory, const FileLayouts& layouts,
+                         const TrainingState& state)
+    : files_(files), directory_(std::move(directory)), layouts_(layouts), state_(state) {
+  temporary_ = directory_ + "/" + hidden_name(".tmp-", checkpoint_name(state.step));
+  manifest_.step = state.step;
+  manifest_.tensors = layouts.tensors;
+  manifest_.offsets = layouts.offsets;
 }
 
 // All of its digests are checked: saying "saved" about a damaged one would let the job go on with no way back.
 bool Publication::is_there_already() {
   if (!files_.exists(final_path())) return false;
   try {
-    Checkpoint::open(files_, final_path()).verify();
+    Checkpoint::open_unparsed(files_, final_path()).verify();
     files_.sync_directory(directory_);
     return true;
   } catch (const DataError&) {
@@ -54,7 +57,7 @@ bool Publication::prepare() {
 
 // The space for all of the file is taken first: a full disk is found before a byte is written.
 void Publication::make_file(TensorFile file) {
-  const Hdf5Image& image = images_[static_cast<std::size_t>(file)];
+  const Hdf5Image& image = layouts_.images[static_cast<std::size_t>(file)];
   const std::string path = temporary_ + "/" + file_name_of(file);
   const auto ranges = metadata_ranges(manifest_.tensors, manifest_.offsets, file, image.size(), path);
   const auto opened = files_.create(path);

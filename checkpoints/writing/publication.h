@@ -1,5 +1,6 @@
-// Defines: Publication: what rank 0 alone does for one save: make the files, and make them a checkpoint. No
-// communication, no HDF5 after the constructor: the rest runs on a background thread.
+// Defines: FileLayouts, Publication: what rank 0 alone does for one save: make the files, and make them a checkpoint. A
+// Publication neither communicates nor calls HDF5, but to look at a checkpoint that is there: it runs on a background
+// thread.
 #pragma once
 
 #include <array>
@@ -14,13 +15,20 @@
 
 namespace ballast {
 
+/// Both HDF5 files of a job, in memory: all but the data. The same for every step.
+struct FileLayouts {
+  explicit FileLayouts(const std::vector<TensorSpec>& tensors);
+
+  std::vector<TensorSpec> tensors;
+  std::vector<std::int64_t> offsets;  ///< by tensor
+  std::array<Hdf5Image, 2> images;    ///< by TensorFile
+};
+
 class Publication {
  public:
-  /// Lays both HDF5 files out in memory.
-  Publication(FileSystem& files, std::string directory, const std::vector<TensorSpec>& tensors,
-              const TrainingState& state);
+  /// `layouts` must outlive it.
+  Publication(FileSystem& files, std::string directory, const FileLayouts& layouts, const TrainingState& state);
 
-  [[nodiscard]] const std::vector<std::int64_t>& offsets() const { return manifest_.offsets; }
   [[nodiscard]] const std::string& temporary() const { return temporary_; }  ///< the directory to write into
 
   /// Makes the temporary directory with both HDF5 files at full size and everything in them but the data. False when a
@@ -40,9 +48,9 @@ class Publication {
 
   FileSystem& files_;
   std::string directory_, temporary_;
+  const FileLayouts& layouts_;
   TrainingState state_;
   Manifest manifest_;
-  std::array<Hdf5Image, 2> images_;  // by TensorFile
 };
 
 }  // namespace ballast

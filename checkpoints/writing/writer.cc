@@ -160,7 +160,8 @@ class CheckpointWriter::Impl {
   std::unique_ptr<Communicator> group_;  // of our own: our messages never meet those of training
   std::optional<DirectoryLock> lock_;    // on rank 0
   std::map<std::string, std::int64_t> pins_;
-  std::deque<SaveResult> results_;  // not told yet
+  std::deque<SaveResult> results_;      // not told yet
+  std::optional<FileLayouts> layouts_;  // on rank 0: of the last save, mostly right for the next one
   Snapshot snapshot_;
   std::optional<Save> save_;  // the one under way
   BackgroundTask task_;       // last: it stops before what it uses goes
@@ -209,8 +210,9 @@ std::string CheckpointWriter::Impl::lay_out_together(const TrainingState& state)
   std::string outcome;
   if (is_first()) {
     try {
-      save_->publication.emplace(files_, options_.directory, save_->tensors, state);
-      outcome = pack({"", save_->publication->temporary(), pack_numbers(save_->publication->offsets())});
+      if (!layouts_ || layouts_->tensors != save_->tensors) layouts_.emplace(save_->tensors);
+      save_->publication.emplace(files_, options_.directory, *layouts_, state);
+      outcome = pack({"", save_->publication->temporary(), pack_numbers(layouts_->offsets)});
     } catch (const std::exception& error) {
       outcome = pack({who() + ": " + error.what(), "", ""});
     }

@@ -1,6 +1,7 @@
 #include "compute/cpu/matmul.h"
 
 #include <array>
+#include <utility>
 
 #include "compute/cpu/gemm.h"
 #include "compute/cpu/kernels.h"
@@ -22,7 +23,7 @@ dnnl::memory::desc piece(std::int64_t rows, std::int64_t columns, DType dtype, b
   return {Dims{rows, columns}, onednn_type(dtype), transposed ? Dims{1, stride} : Dims{stride, 1}};
 }
 
-/// The operand from element (row, column) on. `columns` is the whole matrix's.
+/// The operand from element (row, column) on.
 ConstDeviceSpan from(ConstDeviceSpan matrix, std::int64_t row, std::int64_t column, bool transposed,
                      std::int64_t stride) {
   const std::int64_t offset = transposed ? column * stride + row : row * stride + column;
@@ -81,24 +82,25 @@ void Matmul::run_tiles(const Product& product, const MatmulTiling& tiling, const
   add_parts(pool_, parts, product.shape.accumulate, c);
 }
 
+void Matmul::multiply_f32(const Product& product, const MatmulTile& tile) {
+  MatmulShape shape = product.shape;
+  const std::int64_t lda = lda_of(shape);
+  const std::int64_t ldb = ldb_of(shape);
+  const std::int64_t ldc = shape.n;
+  float* c = static_cast<float*>(product.c.data) + tile.row * ldc + tile.column;
+  if (!product.bias.empty()) {
+    start_with_bias(floats(product.bias) + tile.column, tile, shape.accumulate, c, ldc);
+    shape.accumulate = true;
+  }
+  shape.m = tile.rows;
+  shape.n = tile.columns;
+  shape.k = tile.depth;
+  gemm_f32(shape, floats(from(product.a, tile.row, tile.first_k, shape.transpose_a, lda)), lda,
+           floats(from(product.b, tile.first_k, tile.column, shape.transpose_b, ldb)), ldb, c, ldc, 1.0F);
+}
+
 void Matmul::run_f32(const Product& product) {
-  const MatmulTiling tiling = tile_matmul(product.shape, product.bias.empty());
-  run_tiles(product, tiling, [](const Product& part, const MatmulTile& tile) {
-    MatmulShape shape = part.shape;
-    const std::int64_t lda = row_stride(shape.transpose_a, shape.m, shape.k);
-    const std::int64_t ldb = row_stride(shape.transpose_b, shape.k, shape.n);
-    const std::int64_t ldc = shape.n;
-    float* c = static_cast<float*>(part.c.data) + tile.row * ldc + tile.column;
-    if (!part.bias.empty()) {
-      start_with_bias(floats(part.bias) + tile.column, tile, shape.accumulate, c, ldc);
-      shape.accumulate = true;
-    }
-    shape.m = tile.rows;
-    shape.n = tile.columns;
-    shape.k = tile.depth;
-    gemm_f32(shape, floats(from(part.a, tile.row, tile.first_k, shape.transpose_a, lda)), lda,
-             floats(from(part.b, tile.first_k, tile.column, shape.transpose_b, ldb)), ldb, c, ldc, 1.0F);
-  });
+  run_tiles(product, tile_matmul(product.shape, product.bias.empty()), multiply_f32);
 }
 
 Matmul::TileKernel Matmul::kernel_of(const Product& product, const MatmulTile& tile) {
@@ -106,8 +108,8 @@ Matmul::TileKernel Matmul::kernel_of(const Product& product, const MatmulTile& t
   const Key key{.rows = tile.rows,
                 .columns = tile.columns,
                 .depth = tile.depth,
-                .lda = row_stride(shape.transpose_a, shape.m, shape.k),
-                .ldb = row_stride(shape.transpose_b, shape.k, shape.n),
+                .lda = lda_of(shape),
+                .ldb = ldb_of(shape),
                 .ldc = shape.n,
                 .transpose_a = shape.transpose_a,
                 .transpose_b = shape.transpose_b,
@@ -127,51 +129,46 @@ Matmul::TileKernel Matmul::kernel_of(const Product& product, const MatmulTile& t
   });
 }
 
-/// The kernels of one product: a tile is whole or the last of its axis, so there are at most eight sizes.
-struct Matmul::Bf16Tiles {
-  std::array<TileKernel, 8> kernels;
-
-  static std::size_t kind(const MatmulTiling& tiling, const MatmulTile& tile) {
-    return (tile.rows == tiling.rows ? 0U : 1U) + (tile.columns == tiling.columns ? 0U : 2U) +
-           (tile.depth == tiling.depth ? 0U : 4U);
-  }
-};
-
-bool Matmul::run_bf16(const Product& product) {
-  const bool may_split = product.bias.empty() && product.c.dtype == DType::kF32;
-  const MatmulTiling tiling = tile_matmul(product.shape, may_split);
+Matmul::Bf16Tiles Matmul::kernels_of(const Product& product, const MatmulTiling& tiling) {
   Product part = product;
   if (tiling.parts > 1) part.shape.accumulate = false;
   Bf16Tiles tiles;
   std::array<bool, 8> known{};
-  for (std::int64_t task = 0; task < tiling.tiles() * tiling.parts; ++task) {
+  for (std::int64_t task = 0; task < tiling.tiles() * tiling.parts && tiles.all_fast; ++task) {
     const MatmulTile tile = tile_at(tiling, product.shape, task);
     const std::size_t kind = Bf16Tiles::kind(tiling, tile);
-    if (known[kind]) continue;
-    known[kind] = true;
+    if (std::exchange(known[kind], true)) continue;
     tiles.kernels[kind] = kernel_of(part, tile);
-    if (!tiles.kernels[kind].fast) return false;
+    tiles.all_fast = tiles.kernels[kind].fast;
   }
-  run_tiles(product, tiling, [&](const Product& of_part, const MatmulTile& tile) {
-    const TileKernel& made = tiles.kernels[Bf16Tiles::kind(tiling, tile)];
-    const auto& shape = of_part.shape;
-    const std::int64_t lda = row_stride(shape.transpose_a, shape.m, shape.k);
-    const std::int64_t ldb = row_stride(shape.transpose_b, shape.k, shape.n);
-    const ConstDeviceSpan a = from(of_part.a, tile.row, tile.first_k, shape.transpose_a, lda);
-    const ConstDeviceSpan b = from(of_part.b, tile.first_k, tile.column, shape.transpose_b, ldb);
-    const ConstDeviceSpan c = from(of_part.c, tile.row, tile.column, false, shape.n);
-    const auto workspace = workspaces_.lend();
-    if (of_part.bias.empty()) {
-      execute(made.kernel, *workspace,
-              {{DNNL_ARG_SRC, made.a, a.data}, {DNNL_ARG_WEIGHTS, made.b, b.data}, {DNNL_ARG_DST, made.c, c.data}});
-    } else {
-      const ConstDeviceSpan bias = of_part.bias.subspan(tile.column, tile.columns);
-      execute(made.kernel, *workspace,
-              {{DNNL_ARG_SRC, made.a, a.data},
-               {DNNL_ARG_WEIGHTS, made.b, b.data},
-               {DNNL_ARG_BIAS, made.bias, bias.data},
-               {DNNL_ARG_DST, made.c, c.data}});
-    }
+  return tiles;
+}
+
+void Matmul::multiply_bf16(const Product& product, const MatmulTile& tile, const TileKernel& made) {
+  const auto& shape = product.shape;
+  const ConstDeviceSpan a = from(product.a, tile.row, tile.first_k, shape.transpose_a, lda_of(shape));
+  const ConstDeviceSpan b = from(product.b, tile.first_k, tile.column, shape.transpose_b, ldb_of(shape));
+  const ConstDeviceSpan c = from(product.c, tile.row, tile.column, false, shape.n);
+  const auto workspace = workspaces_.lend();
+  if (product.bias.empty()) {
+    return execute(
+        made.kernel, *workspace,
+        {{DNNL_ARG_SRC, made.a, a.data}, {DNNL_ARG_WEIGHTS, made.b, b.data}, {DNNL_ARG_DST, made.c, c.data}});
+  }
+  execute(made.kernel, *workspace,
+          {{DNNL_ARG_SRC, made.a, a.data},
+           {DNNL_ARG_WEIGHTS, made.b, b.data},
+           {DNNL_ARG_BIAS, made.bias, product.bias.subspan(tile.column, tile.columns).data},
+           {DNNL_ARG_DST, made.c, c.data}});
+}
+
+bool Matmul::run_bf16(const Product& product) {
+  const bool may_split_k = product.bias.empty() && product.c.dtype == DType::kF32;
+  const MatmulTiling tiling = tile_matmul(product.shape, may_split_k);
+  const Bf16Tiles tiles = kernels_of(product, tiling);
+  if (!tiles.all_fast) return false;
+  run_tiles(product, tiling, [&](const Product& part, const MatmulTile& tile) {
+    multiply_bf16(part, tile, tiles.kernels[Bf16Tiles::kind(tiling, tile)]);
   });
   return true;
 }

@@ -1,6 +1,7 @@
 // Defines: Matmul: matrix products of any size on all threads.
 #pragma once
 
+#include <array>
 #include <compare>
 #include <cstdint>
 
@@ -23,7 +24,7 @@ class Matmul {
   void run(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias, DeviceSpan c);
 
  private:
-  /// Everything a compiled bf16 tile depends on; leading dimensions follow from m, n, k of the whole product.
+  /// Everything that a compiled bf16 tile depends on.
   struct Key {
     std::int64_t rows, columns, depth, lda, ldb, ldc;
     bool transpose_a, transpose_b, accumulate, has_bias, f32_out;
@@ -39,7 +40,15 @@ class Matmul {
     ConstDeviceSpan a, b, bias;
     DeviceSpan c;
   };
-  struct Bf16Tiles;
+  /// The kernels of one product: a tile is whole or the last of its axis, so there are at most eight sizes.
+  struct Bf16Tiles {
+    std::array<TileKernel, 8> kernels;
+    bool all_fast = true;
+    static std::size_t kind(const MatmulTiling& tiling, const MatmulTile& tile) {
+      return (tile.rows == tiling.rows ? 0U : 1U) + (tile.columns == tiling.columns ? 0U : 2U) +
+             (tile.depth == tiling.depth ? 0U : 4U);
+    }
+  };
 
   void run_f32(const Product& product);
   [[nodiscard]] bool run_bf16(const Product& product);
@@ -47,6 +56,9 @@ class Matmul {
   /// Runs `multiply(product of the part, tile)` for every tile, and adds the parts up.
   template <typename Multiply>
   void run_tiles(const Product& product, const MatmulTiling& tiling, const Multiply& multiply);
+  static void multiply_f32(const Product& product, const MatmulTile& tile);
+  void multiply_bf16(const Product& product, const MatmulTile& tile, const TileKernel& made);
+  [[nodiscard]] Bf16Tiles kernels_of(const Product& product, const MatmulTiling& tiling);
   [[nodiscard]] TileKernel kernel_of(const Product& product, const MatmulTile& tile);
 
   ThreadPool& pool_;

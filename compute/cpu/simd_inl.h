@@ -53,8 +53,8 @@ HWY_INLINE void store(Vector x, Bf16* to) {
   const auto bias = hn::Add(hn::Set(u, 0x7FFFU), hn::And(upper, hn::Set(u, 1U)));
   const auto rounded = hn::BitCast(i, hn::ShiftRight<16>(hn::Add(bits, bias)));
   const auto quiet = hn::BitCast(i, hn::Or(upper, hn::Set(u, 0x40U)));
-  const auto is_nan = hn::RebindMask(i, hn::Ne(x, x));
-  hn::StoreU(hn::DemoteTo(U16(), hn::IfThenElse(is_nan, quiet, rounded)), U16(), to);
+  const auto is_number = hn::RebindMask(i, hn::Eq(x, x));
+  hn::StoreU(hn::DemoteTo(U16(), hn::IfThenElse(is_number, rounded, quiet)), U16(), to);
 }
 
 /// The first `count` < lanes() elements; the other lanes hold `fill`.

@@ -38,7 +38,7 @@ class Damage : public testing::Test {
     }
   }
 
-  TemporaryDirectory place_;
+  TemporaryDirectory place_{Storage::kMemory};
 };
 
 TEST_F(Damage, EverySingleFlippedByteOfEveryFileIsNoticed) {

@@ -12,8 +12,11 @@
 
 namespace ballast {
 
-TemporaryDirectory::TemporaryDirectory() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "checkpoints-test-XXXXXX").string();
+TemporaryDirectory::TemporaryDirectory(Storage storage) {
+  const std::filesystem::path memory = "/dev/shm";
+  const bool in_memory = storage == Storage::kMemory && std::filesystem::is_directory(memory);
+  std::string pattern =
+      ((in_memory ? memory : std::filesystem::temp_directory_path()) / "checkpoints-test-XXXXXX").string();
   require(::mkdtemp(pattern.data()) != nullptr, "no temporary directory");
   path_ = pattern;
 }

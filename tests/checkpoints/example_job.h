@@ -11,9 +11,14 @@
 
 namespace ballast {
 
+enum class Storage {
+  kDisk,
+  kMemory
+};  ///< memory where the system has a file system in it: for thousands of small changes
+
 class TemporaryDirectory {
  public:
-  TemporaryDirectory();
+  explicit TemporaryDirectory(Storage storage = Storage::kDisk);
   ~TemporaryDirectory();
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;

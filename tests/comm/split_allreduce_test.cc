@@ -62,7 +62,7 @@ TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWithoutSharedMemory) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shards, SplitAllReduceOfShards, testing::Values(1, 2, 3, 4, 8));
+INSTANTIATE_TEST_SUITE_P(Shards, SplitAllReduceOfShards, testing::Values(1, 2, 3, 4, 5, 8));
 
 TEST(SplitAllReduce, RefusesMoreWorkersThanShardsAndSaysBothRemedies) {
   run_workers(3, [](Communicator& world) {

@@ -86,6 +86,16 @@ TEST(Plan, LetsValuesLiveUntilTheirLastReader) {
   }
 }
 
+TEST(Plan, NeverAccumulatesIntoTheGradientThatTheOperationReads) {
+  Graph g(DType::kF32);
+  const Value x = g.linear(g.features({64}), 64, "first", kNormal);
+  // The norm's output and input get one gradient, in one storage, before the norm runs backward.
+  g.cross_entropy(g.linear(g.add(g.layer_norm(x, "norm"), x), 3, "last", kNormal), g.targets(1));
+  const NodePlan norm = make_plan(g, 8).nodes[2];
+  EXPECT_FALSE(norm.routes[0].accumulate);
+  EXPECT_NE(norm.routes[0].target, norm.output_gradient);
+}
+
 TEST(Plan, GivesTheGradientsOfRandomGraphs) {
   for (unsigned seed = 0; seed < 60; ++seed) {
     ReferenceBackend backend;

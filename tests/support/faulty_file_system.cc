@@ -95,9 +95,10 @@ std::pair<FaultyFileSystem::Node*, std::string> FaultyFileSystem::place(const st
       std::filesystem::path(root_).lexically_normal());
   Node* directory = model_.get();
   for (const auto& part : within.parent_path()) {
-    const auto found = directory->names.find(part.string());
-    require(found != directory->names.end(), "a file operation outside the watched directory");
-    directory = found->second.get();
+    std::shared_ptr<Node>& next = directory->names[part.string()];
+    if (!next) next = std::make_shared<Node>();  // made by another process
+    next->is_directory = true;
+    directory = next.get();
   }
   return {directory, within.filename().string()};
 }
@@ -119,6 +120,7 @@ std::unique_ptr<File> FaultyFileSystem::open_write(const std::string& path) {
   const std::scoped_lock lock(mutex_);
   step(path, false);
   auto file = real_.open_write(path);
+  if (!node(path)) node(path) = std::make_shared<Node>();
   return std::make_unique<FaultyFile>(*this, std::move(file), path, node(path));
 }
 

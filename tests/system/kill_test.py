@@ -57,7 +57,7 @@ class TestKill(jobs.SystemTest):
         for number, step in enumerate(moments):
             workers = [2, 4, 1, 3][number % 4]
             codes.append(self.kill_one(job, workers, step, choose).code)
-            self.assertLessEqual(len([path for path in job.checkpoints()]), 4, "old checkpoints are removed")
+            self.assertLessEqual(len(job.checkpoints()), 4, "old checkpoints are removed")
         print("exit codes", codes)
         self.assertGreaterEqual(sum(code not in (0, 75) for code in codes), KILLS - 1, "the kills struck")
 
@@ -67,8 +67,8 @@ class TestKill(jobs.SystemTest):
         self.assertEqual(job.losses(), whole.losses(), "metrics.jsonl holds every step once")
         left = {name for name in set(os.listdir("/dev/shm")) - shared_memory if not name.startswith(("vader", "sem.", "pulse"))}
         self.assertFalse(left, "shared memory is left behind")
-        hidden = [path.name for path in (job.dir / "checkpoints").iterdir() if not path.name.startswith("step-")]
-        self.assertFalse([name for name in hidden if "tmp" in name or "partial" in name], "half-written checkpoints are left behind")
+        halves = [path.name for path in (job.dir / "checkpoints").iterdir() if path.name.startswith((".tmp", ".trash"))]
+        self.assertFalse(halves, "half-written checkpoints are left behind")
 
 
 if __name__ == "__main__":
