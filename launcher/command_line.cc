@@ -56,11 +56,14 @@ void add_training(CLI::App& app, Parsed& to) {
 }
 
 void add_using(CLI::App& app, Parsed& to) {
-  CLI::App* eval = app.add_subcommand("eval", "Measure loss and accuracy of a checkpoint on its validation data");
+  CLI::App* eval =
+      app.add_subcommand("eval", "Measure loss and accuracy of a checkpoint on all of its validation data");
   eval->add_option("RUN", to.eval.path, kRun)->required()->type_name("");
   eval->add_option("SETTINGS", to.eval.overrides, kOverrides)->type_name("");
   eval->add_flag("--json", to.eval.json, "Print one JSON object (docs/json.md)");
-  eval->footer("Example:\n  ballast eval runs/gpt data.validation=other.txt");
+  eval->footer(
+      "Examples:\n  ballast eval runs/gpt data.validation=other.txt\n  mpirun -n 4 ballast eval runs/gpt "
+      "evaluate.batches=20");
 
   CLI::App* generate = app.add_subcommand("generate", "Write text with a trained gpt");
   generate->add_option("RUN", to.generate.path, kRun)->required()->type_name("");

@@ -206,7 +206,7 @@ void add_watching(std::vector<Key>& all) {
   evaluate.integer("every", &EvaluateSection::every, at_least(0),
                    {"steps", "Measure the validation loss; 0: only at the end"});
   evaluate.integer("batches", &EvaluateSection::batches, at_least(0),
-                   {"global batches", "Length of an evaluation; 0: the whole validation set"});
+                   {"global batches", "Length of an evaluation while training; 0: the whole validation set"});
   evaluate.integer(
       "patience", &EvaluateSection::patience, at_least(0),
       {"evaluations", "Stop early after so many without a better loss, keeping the best checkpoint; 0: never"});

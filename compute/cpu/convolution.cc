@@ -11,7 +11,7 @@ namespace ballast {
 
 namespace {
 
-constexpr std::int64_t kBlockWork = 4'000'000;  ///< multiplications: some 40 microseconds
+constexpr std::int64_t kBlockWork = 8'000'000;  ///< multiplications: some 80 microseconds
 constexpr std::int64_t kBlockPixels = 256;      ///< output pixels for which a block reads the weights
 constexpr std::int64_t kGradientPixels = 1024;  ///< output pixels for which a block writes a gradient of the weights
 constexpr std::int64_t kMostBlocks = 64;

@@ -14,9 +14,9 @@ namespace {
 
 using Dims = dnnl::memory::dims;
 
-std::int64_t row_stride(bool transposed, std::int64_t rows, std::int64_t columns) {
-  return transposed ? rows : columns;
-}
+// Elements between the stored rows of the operands.
+std::int64_t lda_of(const MatmulShape& shape) { return shape.transpose_a ? shape.m : shape.k; }
+std::int64_t ldb_of(const MatmulShape& shape) { return shape.transpose_b ? shape.k : shape.n; }
 
 /// Layout of a rows x columns piece of a matrix that is stored row by row, or column by column when `transposed`.
 dnnl::memory::desc piece(std::int64_t rows, std::int64_t columns, DType dtype, bool transposed, std::int64_t stride) {

@@ -92,7 +92,7 @@ HWY_INLINE Vector power_of_two(hn::Vec<I32> q) {
   return hn::BitCast(F32(), hn::ShiftLeft<23>(hn::Add(q, hn::Set(I32(), 127))));
 }
 
-/// e^x within 1 ulp; NaN for NaN, infinity above 88.8, gradual underflow to zero at -104.
+/// e^x to about 1 ulp; NaN for NaN, infinity above 88.8, gradual underflow to zero at -104.
 HWY_INLINE Vector exp_f32(Vector x) {
   hn::Vec<I32> q;
   const Vector mantissa = exp_mantissa(hn::Min(hn::Max(x, constant(-104.0F)), constant(89.0F)), q);

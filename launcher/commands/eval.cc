@@ -20,7 +20,10 @@ void print(const EvalReport& report) {
 
 ExitCode run(const EvalCommand& command, Process& process) {
   return run_as_worker(process, [&](Communicator& world) {
-    TrainedModel trained = open_trained_model(world, command.path, command.overrides, 0);
+    // A look during training may be short; a measurement takes everything unless it is told otherwise.
+    std::vector<std::string> settings = {"evaluate.batches=0"};
+    settings.insert(settings.end(), command.overrides.begin(), command.overrides.end());
+    TrainedModel trained = open_trained_model(world, command.path, settings, 0);
     const JobConfig& config = trained.config;
     const Datasets data =
         open_datasets(config.data, trained.model.input(), static_cast<std::uint64_t>(config.job.seed));

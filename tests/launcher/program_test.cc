@@ -35,6 +35,8 @@ samples = 64
 [batch]
 size = 8
 shards = 2
+[evaluate]
+batches = 1
 [checkpoint]
 every = 4
 )";
@@ -174,7 +176,12 @@ TEST_F(Program, EvalUsesAnOlderCheckpointWhereTheNewestIsDamaged) {
 TEST_F(Program, EvalTakesSettings) {
   EXPECT_EQ(ballast("eval " + run() + " data.validation=0").code, 78);
   EXPECT_EQ(ballast("eval " + run() + " data.validaton=0").code, 78);
-  EXPECT_EQ(json::parse(ballast("eval --json " + run() + " data.validation=0.25").output)["samples"], 16);
+}
+
+TEST_F(Program, EvalMeasuresEverythingUnlessToldOtherwise) {
+  const std::string quarter = "eval --json " + run() + " data.validation=0.25";
+  EXPECT_EQ(json::parse(ballast(quarter).output)["samples"], 16);
+  EXPECT_EQ(json::parse(ballast(quarter + " evaluate.batches=1").output)["samples"], 8);
 }
 
 TEST_F(Program, InspectShowsTensorsByPattern) {
