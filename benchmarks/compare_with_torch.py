@@ -34,7 +34,11 @@ def torch_speed(job, bf16, workers, steps):
     variables = dict(os.environ, WORLD_SIZE=str(workers), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     processes = [subprocess.Popen([sys.executable, str(ROOT / "benchmarks/torch_peer.py"), work], text=True, stdout=subprocess.PIPE,
                                   env={**variables, "RANK": str(rank)}) for rank in range(workers)]
-    texts = [process.communicate(timeout=600)[0] for process in processes]
+    try:
+        texts = [process.communicate(timeout=600)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     if any(process.returncode for process in processes):
         sys.exit("the PyTorch peer failed")
     return json.loads(texts[0])

@@ -32,6 +32,7 @@ void check_arguments(int workers, std::int64_t flat_size, const std::vector<Bloc
 
 std::vector<Fragments> all_fragments(int workers, int shards) {
   std::vector<Fragments> fragments;
+  fragments.reserve(static_cast<std::size_t>(workers));
   for (int rank = 0; rank < workers; ++rank)
     fragments.push_back(fragments_of(shards_of(rank, workers, shards), shards));
   return fragments;
@@ -145,6 +146,7 @@ class SplitAllReduce::Impl {
     const std::vector<ShardRange> ranges(stack_.sums().begin() + static_cast<std::ptrdiff_t>(bottom),
                                          stack_.sums().end());
     std::vector<ConstDeviceSpan> sums;
+    sums.reserve(ranges.size());
     for (int i = 0; i < count; ++i) sums.push_back(memory_.gradients(node_->rank(), static_cast<int>(bottom) + i));
     backend_.ordered_sum(sums, subtree_program(ranges), memory_.gradients(node_->rank(), static_cast<int>(bottom)));
   }

@@ -2,7 +2,10 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <csignal>
+#include <mutex>
+#include <stop_token>
 
 namespace ballast {
 namespace {
@@ -29,14 +32,38 @@ void install(void (*handler)(int)) {
   for (const int signal : kSignals) sigaction(signal, &action, nullptr);
 }
 
+sigset_t signal_set() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : kSignals) sigaddset(&set, signal);
+  return set;
+}
+
+void take_signals(const std::stop_token& stop) {
+  const sigset_t set = signal_set();
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  std::mutex mutex;
+  std::condition_variable_any end;
+  std::unique_lock lock(mutex);
+  end.wait(lock, stop, [] { return false; });
+}
+
 }  // namespace
 
 StopSignals::StopSignals() {
   stop_requested = false;
   install(on_signal);
+  const sigset_t set = signal_set();
+  pthread_sigmask(SIG_BLOCK, &set, &mask_before_);
+  taker_ = std::jthread(take_signals);
 }
 
-StopSignals::~StopSignals() { install(SIG_DFL); }
+StopSignals::~StopSignals() {
+  taker_.request_stop();
+  taker_.join();
+  // The handlers stay: a late signal, sent while the job finishes, must not undo its exit code.
+  pthread_sigmask(SIG_SETMASK, &mask_before_, nullptr);
+}
 
 bool StopSignals::requested() const { return stop_requested; }
 

@@ -37,7 +37,8 @@ std::byte* aligned_start(MPI_Win window, int rank) {
   int unit = 0;
   void* start = nullptr;
   check_mpi(MPI_Win_shared_query(window, rank, &size, &unit, static_cast<void*>(&start)));
-  return reinterpret_cast<std::byte*>((reinterpret_cast<std::uintptr_t>(start) + kPage - 1) / kPage * kPage);
+  const std::uintptr_t past_page = reinterpret_cast<std::uintptr_t>(start) % kPage;
+  return static_cast<std::byte*>(start) + (past_page == 0 ? 0 : kPage - past_page);
 }
 
 }  // namespace
@@ -58,6 +59,7 @@ std::unique_ptr<SharedSegments> share_by_window(Communicator& node, MPI_Comm gro
   sizes[static_cast<std::size_t>(node.rank())] = bytes;
   node.all_reduce(sizes, Reduction::kSum);
   std::vector<std::span<std::byte>> segments;
+  segments.reserve(sizes.size());
   for (int r = 0; r < node.size(); ++r) {
     segments.emplace_back(aligned_start(window, r), static_cast<std::size_t>(sizes[static_cast<std::size_t>(r)]));
   }

@@ -51,7 +51,8 @@ DeviceSpan SumExchange::message_span(std::int64_t offset, const Slice& slice) co
 }
 
 std::size_t SumExchange::incoming_number(int slice, const Addend& addend) const {
-  return static_cast<std::size_t>(slice * plan_.incoming_per_slice + addend.incoming);
+  return static_cast<std::size_t>(slice) * static_cast<std::size_t>(plan_.incoming_per_slice) +
+         static_cast<std::size_t>(addend.incoming);
 }
 
 void SumExchange::begin_step() {

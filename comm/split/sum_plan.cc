@@ -75,6 +75,7 @@ SumPlan plan_sums(const Topology& topology, const Partition& partition, const st
   }
   std::ranges::sort(plan.addends, {}, [](const Addend& addend) { return addend.shards.begin; });
   std::vector<ShardRange> cover;
+  cover.reserve(plan.addends.size());
   for (const Addend& addend : plan.addends) cover.push_back(addend.shards);
   plan.program = sum_program(cover, shards);
   return plan;

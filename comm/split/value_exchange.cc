@@ -24,14 +24,15 @@ ValueExchange::ValueExchange(const SplitParts& parts, const std::vector<Block>& 
 }
 
 std::vector<DeviceSpan> ValueExchange::runs_of(const Slice& slice, const std::vector<Block>& blocks) const {
+  const auto block_at = [&](int number) -> const Block& { return blocks[static_cast<std::size_t>(number)]; };
   std::vector<DeviceSpan> runs;
   const int end = slice.first_block + slice.block_count;
   for (int first = slice.first_block; first < end;) {
-    const Block& block = blocks[static_cast<std::size_t>(first)];
+    const Block& block = block_at(first);
     int last = first;
-    while (last + 1 < end && blocks[static_cast<std::size_t>(last + 1)].publish == block.publish) ++last;
+    while (last + 1 < end && block_at(last + 1).publish == block.publish) ++last;
     const DeviceSpan all = block.publish == DType::kBF16 ? parts_.memory.compute_values() : parts_.memory.values();
-    runs.push_back(all.subspan(block.begin, blocks[static_cast<std::size_t>(last)].end - block.begin));
+    runs.push_back(all.subspan(block.begin, block_at(last).end - block.begin));
     first = last + 1;
   }
   return runs;
@@ -48,6 +49,7 @@ void ValueExchange::plan_sends(const Slice& slice, const std::vector<DeviceSpan>
 
 void ValueExchange::run() {
   std::vector<std::unique_ptr<Request>> requests;
+  requests.reserve(incoming_.size() + outgoing_.size());
   for (const Message& message : incoming_) {
     requests.push_back(parts_.world.receive(bytes_of(message.values), message.partner, kValueTag));
   }

@@ -64,11 +64,11 @@ HWY_INLINE Vector factors_of(Words words, float rate) {
 HWY_INLINE void draw_factors(const DropoutKey& key, std::uint32_t counter, std::uint32_t sample, float* factors) {
   const U32 u;
   const hn::Repartition<std::uint64_t, U32> u64;
-  const auto step = static_cast<std::uint32_t>(lanes());
+  const std::int64_t step = lanes();
   const Words lane = hn::Iota(u, 0);
   const Words block = hn::ShiftRight<2>(lane);
   const Words within = hn::And(lane, hn::Set(u, 3U));
-  const Words offset = hn::Add(block, hn::Mul(within, hn::Set(u, step / 4)));
+  const Words offset = hn::Add(block, hn::Mul(within, hn::Set(u, static_cast<std::uint32_t>(step / 4))));
   Words c0 = hn::Add(hn::Set(u, counter), offset);
   Words c1 = hn::Set(u, key.operation);
   Words c2 = hn::Set(u, key.step);

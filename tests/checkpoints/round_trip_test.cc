@@ -159,6 +159,18 @@ TEST(RoundTrip, NamesTheFirstTensorThatDiffersWithBothShapes) {
   EXPECT_THAT(message({same[1], same[0], same[2]}), testing::HasSubstr("tensor number 0 is 'weight'"));
 }
 
+// Written by the first program of format 1.0, from two workers. It must load for ever.
+TEST(RoundTrip, LoadsTheCheckpointOfFormat1_0ThatIsKept) {
+  const ExampleJob job{{{"linear.weight", {2, 3}},
+                        {"linear.bias", {2}},
+                        {"m/linear.weight", {2, 3}, TensorFile::kOptimizer},
+                        {"m/linear.bias", {2}, TensorFile::kOptimizer}}};
+  EXPECT_EQ(fault_of(real_file_system(), job, GOLDEN_CHECKPOINTS, 42), "");
+  const auto golden = Checkpoint::open(real_file_system(), GOLDEN_CHECKPOINTS "/" + checkpoint_name(42));
+  EXPECT_EQ(golden.weights_digest(), "cc172966d55013a58084d7821ace1fef");
+  EXPECT_EQ(golden.state().texts, ExampleJob::state(42).texts);
+}
+
 TEST(RoundTrip, CutsSegmentsAtFourMebibytesAndWhereOwnersMeet) {
   const TemporaryDirectory place;
   save_with(3, {{{"weight", {1031, 3203}}}}, place.path(), 1);

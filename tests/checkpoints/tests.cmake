@@ -4,6 +4,7 @@ add_library(ballast_checkpoints_testing STATIC ${CMAKE_CURRENT_LIST_DIR}/example
 target_link_libraries(ballast_checkpoints_testing PUBLIC ballast_checkpoints)
 
 ballast_unit_test(checkpoints/round_trip USES checkpoints_testing)
+target_compile_definitions(checkpoints_round_trip_test PRIVATE GOLDEN_CHECKPOINTS="${CMAKE_CURRENT_LIST_DIR}/golden")
 ballast_unit_test(checkpoints/damage USES checkpoints_testing)
 ballast_unit_test(checkpoints/crash USES checkpoints_testing TIMEOUT 300)
 ballast_unit_test(checkpoints/manifest USES checkpoints_testing)

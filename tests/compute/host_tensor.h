@@ -29,8 +29,10 @@ struct HostTensor {
   /// Uniform in [-1, 1): sums of products cancel, so that rounding shows.
   static HostTensor random(std::int64_t size, DType dtype, std::uint64_t key) {
     HostTensor tensor{dtype, std::vector<float>(static_cast<std::size_t>(size))};
+    PhiloxBlock words{};
     for (std::size_t i = 0; i < tensor.values.size(); ++i) {
-      const float value = 2.0F * uniform(philox({static_cast<std::uint32_t>(i / 4)}, key)[i % 4]) - 1.0F;
+      if (i % 4 == 0) words = philox({static_cast<std::uint32_t>(i / 4)}, key);
+      const float value = 2.0F * uniform(words[i % 4]) - 1.0F;
       tensor.values[i] = dtype == DType::kBF16 ? from_bf16(to_bf16(value)) : value;
     }
     return tensor;

@@ -5,15 +5,15 @@ ballast_unit_test(compute/cpu_backend USES compute)
 # One test asks for more memory than there is: under a sanitizer, too, that must come back as an error.
 set_tests_properties(compute.cpu_backend PROPERTIES
   ENVIRONMENT "ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0;TSAN_OPTIONS=allocator_may_return_null=1")
-ballast_unit_test(compute/matmul USES compute)
-ballast_unit_test(compute/convolution USES compute)
+ballast_unit_test(compute/matmul USES compute TIMEOUT 600)
+ballast_unit_test(compute/convolution USES compute TIMEOUT 600)
 
 # The same bodies as an older processor runs them: with AVX2 bf16 is widened to f32, with SSE4.1 OpenBLAS multiplies.
 foreach(room_test matmul convolution)
   foreach(instruction_set AVX2 SSE41)
     string(TOLOWER compute.${room_test}.${instruction_set} name)
     add_test(NAME ${name} COMMAND compute_${room_test}_test)
-    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300 ENVIRONMENT ONEDNN_MAX_CPU_ISA=${instruction_set})
+    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 600 ENVIRONMENT ONEDNN_MAX_CPU_ISA=${instruction_set})
   endforeach()
 endforeach()
 ballast_unit_test(compute/kernels_elementwise USES compute)

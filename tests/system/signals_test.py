@@ -1,5 +1,6 @@
 """SIGUSR1, SIGUSR2 and SIGTERM: an agreed checkpoint, exit code 75, and the same command goes on."""
 import signal
+import time
 
 import jobs
 
@@ -38,6 +39,26 @@ class TestSignals(jobs.SystemTest):
 
     def test_terminating_a_lone_worker(self):
         self.stop(signal.SIGTERM, workers=0)
+
+    def test_a_burst_of_signals_leaves_the_computation_alone(self):
+        """Some library kernels keep data where a signal handler's stack frame goes."""
+        sections = long_job(100000)
+        sections["batch"]["size"] = 512  # a step long enough for many signals
+        sections["data"]["samples"] = 2048
+        job = jobs.RunFolder(self.folder / "burst", sections)
+        running = job.start()
+        jobs.wait_for(lambda: job.last_step() >= 2 or running.process.poll() is not None, what="the second step")
+        for _ in range(100):
+            if running.process.poll() is None and not job.checkpoints():
+                running.signal(signal.SIGUSR1)
+            time.sleep(0.001)
+        result = running.wait(timeout=20)
+        self.assertEqual(result.code, 75, result)
+        step = jobs.json_of("verify", job.dir)["step"]
+        sections["job"]["steps"] = step
+        whole = jobs.RunFolder(self.folder / "whole", sections)
+        whole.train()
+        self.assertEqual(job.digest(), whole.digest())
 
     def test_stopping_before_the_first_step(self):
         job = jobs.RunFolder(self.folder / "early", long_job(100000))
