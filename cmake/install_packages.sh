@@ -8,7 +8,7 @@
 # Asks nothing. Works as root and with sudo; otherwise it says what to install.
 set -euo pipefail
 
-build=(g++ cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libboost-serialization-dev libopenblas-openmp-dev
+build=(g++ cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libboost-serialization-dev libopenblas-pthread-dev
   libdnnl-dev libhwy-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev libxxhash-dev zlib1g-dev)
 test=(libgtest-dev libgmock-dev python3 hdf5-tools git)
 torch=(python3-h5py python3-numpy python3-torch)
