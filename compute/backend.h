@@ -80,10 +80,10 @@ class Backend {
   virtual void zero(DeviceSpan x) = 0;
   virtual void synchronize() = 0;
 
-  // --- copies and elementwise: spans have one size; types may differ only in `convert`
+  // --- copies and elementwise: spans have one size and an output may be an input; types may differ only in `convert`
   // --------------------------------
   virtual void convert(ConstDeviceSpan from, DeviceSpan to) = 0;  ///< copies; f32 <-> bf16 where types differ
-  virtual void add(ConstDeviceSpan a, ConstDeviceSpan b, DeviceSpan y) = 0;  ///< y = a + b; y may be a or b
+  virtual void add(ConstDeviceSpan a, ConstDeviceSpan b, DeviceSpan y) = 0;  ///< y = a + b
   virtual void relu(ConstDeviceSpan x, DeviceSpan y) = 0;
   virtual void relu_backward(ConstDeviceSpan y, ConstDeviceSpan dy, DeviceSpan dx) = 0;
   virtual void gelu(ConstDeviceSpan x, DeviceSpan y) = 0;  ///< tanh form (Hendrycks and Gimpel 2016), as GPT-2

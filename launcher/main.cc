@@ -1,4 +1,4 @@
-#include <cstdio>
+#include <csignal>
 #include <exception>
 #include <variant>
 
@@ -8,6 +8,7 @@
 // Commands that use MPI catch inside the session's scope; what gets here never met MPI.
 int main(int argc, char** argv) {
   using namespace ballast;
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that grows over its limit fails its write, and the save says so
   try {
     const Command command = parse_command_line({argv + 1, argv + argc});
     Process process{argc, argv};

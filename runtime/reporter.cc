@@ -89,6 +89,7 @@ void Reporter::checkpoint(const SaveResult& result) {
   folder_->record_checkpoint(result);
   const std::string step = "checkpoint of step " + std::to_string(result.step);
   folder_->log(result.ok ? step + " saved" : "warning: " + step + " not saved: " + result.message);
+  if (result.ok && !result.message.empty()) warning(step + " saved, but: " + result.message);
 }
 
 }  // namespace ballast

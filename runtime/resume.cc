@@ -15,6 +15,18 @@ std::string directory_asked_for(const std::string& resume) {
   return path.string();
 }
 
+bool names(const std::filesystem::path& a, const std::filesystem::path& b) {
+  return std::filesystem::weakly_canonical(a) == std::filesystem::weakly_canonical(b);
+}
+
+// A run that began from another run's checkpoint goes on from its own newest one when the same command is started
+// again.
+void require_other_folder(const std::filesystem::path& path, const std::string& own, const std::string& newest) {
+  if (!is_checkpoint(path) || !names(path.parent_path(), own)) return;
+  throw ConfigError("job.resume = \"" + path.string() + "\" but the run has gone on to " + newest +
+                    ": choose another job.dir to branch off, or remove the later checkpoints");
+}
+
 void require_equal(const char* key, std::int64_t stored, std::int64_t now) {
   if (stored == now) return;
   throw ConfigError(std::string(key) + " = " + std::to_string(now) + " but the checkpoint was trained with " +
@@ -38,8 +50,12 @@ std::optional<Checkpoint> find_resume_point(FileSystem& files, Communicator& wor
     return std::nullopt;
   }
   std::optional<Checkpoint> newest = newest_checkpoint(files, world, own, warnings);
-  if (newest || resume == "auto") return newest;
+  if (resume == "auto") return newest;
   const std::string path = directory_asked_for(resume);
+  if (newest) {
+    if (!names(path, newest->directory())) require_other_folder(path, own, newest->directory());
+    return newest;
+  }
   if (is_checkpoint(path)) return Checkpoint::open(files, path);
   for (const std::string& folder : {path + "/checkpoints", path}) {
     newest = newest_checkpoint(files, world, folder, warnings);

@@ -153,6 +153,21 @@ TEST_F(TrainerTest, RefusesToStartAfreshOverCheckpoints) {
   EXPECT_THROW(run(config, 1, recorder), ConfigError);
 }
 
+TEST_F(TrainerTest, BranchesOffAnotherRunsCheckpointButNotItsOwnPast) {
+  JobConfig config = job("trunk");
+  config.checkpoint.every_steps = 3;
+  Recorder recorder;
+  run(config, 1, recorder);
+  const std::string past = config.job.dir + "/checkpoints/" + checkpoint_name(3);
+  config.job.resume = past;
+  EXPECT_THROW(run(config, 1, recorder), ConfigError);
+  config.job.dir = folder_ + "/branch";
+  Recorder branch;
+  run(config, 2, branch);
+  EXPECT_EQ(branch.losses.size(), 3U);
+  EXPECT_EQ(digest(config, 6), digest(job("trunk"), 6));
+}
+
 TEST_F(TrainerTest, StopsEarlyAndKeepsTheBestCheckpoint) {
   JobConfig config = job("early");
   config.job.steps = 400;
