@@ -21,7 +21,6 @@ stage() { printf '\n== %02d:%02d %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*";
 
 stage packages
 cmake/install_packages.sh build test
-if command -v ccache >/dev/null; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache CMAKE_C_COMPILER_LAUNCHER=ccache; fi
 
 stage release build
 cmake --preset release >build.log 2>&1 || { cat build.log; exit 1; }

@@ -22,7 +22,8 @@ void copy(ThreadPool& pool, const void* from, void* to, std::int64_t bytes) {
   });
 }
 
-/// oneDNN's instruction sets are bit sets: the first of these that is within the machine's names what matrix products use.
+/// oneDNN's instruction sets are bit sets: the first of these that is within the machine's names what matrix products
+/// use.
 const char* instruction_set() {
   using Isa = dnnl::cpu_isa;
   struct Named {
