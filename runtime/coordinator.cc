@@ -1,6 +1,7 @@
 #include "runtime/coordinator.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "compute/error.h"
@@ -81,6 +82,7 @@ void Coordinator::find_runs() {
 }
 
 StepOutcome Coordinator::update(std::int64_t step, StepTotals& totals, unsigned flags, bool want_statistics) {
+  const auto start = std::chrono::steady_clock::now();
   gradients_.reduce();
   square_blocks();
   agree(totals, flags);
@@ -97,6 +99,7 @@ StepOutcome Coordinator::update(std::int64_t step, StepTotals& totals, unsigned 
   change_squares_.clear();
 
   StepOutcome outcome{.gradient_norm = norm, .lr = lr};
+  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   for (int rank = 0; rank < world_.size(); ++rank) {
     const auto bits = static_cast<unsigned>(agreed_[agreed_.size() - static_cast<std::size_t>(world_.size() - rank)]);
     outcome.stop = outcome.stop || (bits & kFlagStop) != 0;

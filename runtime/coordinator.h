@@ -25,6 +25,7 @@ struct StepOutcome {
   double gradient_norm = 0.0;  ///< global, before clipping
   double lr = 0.0;
   bool stop = false, save = false;  ///< some worker asked for it in this step
+  double seconds = 0.0;             ///< this worker spent in reduce, norm, update and publish, waiting included
 };
 
 /// Of one trained parameter in one step; norms over all its elements.

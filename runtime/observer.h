@@ -16,6 +16,8 @@ struct StepReport {
   double lr = 0.0;
   double items_per_second = 0.0;  ///< since the last report, all workers together
   const char* item = "samples";   ///< "tokens" | "samples"
+  double update_milliseconds =
+      0.0;  ///< of a step, since the last report: reduce, norm, update, publish and waiting for workers
   double eta_seconds = 0.0;
   std::optional<double> validation_loss, validation_accuracy;  ///< of the latest evaluation
 };

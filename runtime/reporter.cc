@@ -44,6 +44,7 @@ bool Reporter::wants_statistics(std::int64_t step) const {
 void Reporter::step(std::int64_t step, double loss, const StepOutcome& outcome, std::int64_t samples) {
   if (folder_ == nullptr) return;
   samples_ += samples;
+  updating_ += outcome.seconds;
   if (step % options_.every != 0 && step != options_.total_steps && step != options_.first_step + 1) return;
   const double now = seconds_since_start();
   const double elapsed = std::max(now - last_report_ - paused_, 1e-9);
@@ -55,6 +56,7 @@ void Reporter::step(std::int64_t step, double loss, const StepOutcome& outcome, 
                           .lr = outcome.lr,
                           .items_per_second = static_cast<double>(samples_) * options_.items_per_sample / elapsed,
                           .item = options_.item,
+                          .update_milliseconds = 1e3 * updating_ / static_cast<double>(step - last_step_),
                           .eta_seconds = per_step * static_cast<double>(options_.total_steps - step),
                           .validation_loss = validation_loss_,
                           .validation_accuracy = validation_accuracy_};
@@ -64,6 +66,7 @@ void Reporter::step(std::int64_t step, double loss, const StepOutcome& outcome, 
   last_step_ = step;
   paused_ = 0.0;
   samples_ = 0;
+  updating_ = 0.0;
 }
 
 void Reporter::statistics(std::int64_t step, const std::vector<ParameterStatistics>& statistics) {

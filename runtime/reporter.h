@@ -52,6 +52,7 @@ class Reporter {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   double last_report_ = 0.0;  // seconds since start
   double paused_ = 0.0;       // seconds spent evaluating since the last report
+  double updating_ = 0.0;     // seconds spent reducing and updating since the last report
   std::int64_t samples_ = 0;  // since the last report
   std::int64_t last_step_;
   std::optional<double> validation_loss_, validation_accuracy_;

@@ -68,6 +68,7 @@ void RunFolder::record_step(const StepReport& report, double seconds) {
                         {"gradient_norm", report.gradient_norm},
                         {"lr", report.lr},
                         {std::string(report.item) + "_per_second", report.items_per_second},
+                        {"update_ms", report.update_milliseconds},
                         {"seconds", seconds}});
 }
 

@@ -1,7 +1,7 @@
 // Defines: ThreadPool: the one set of threads of a worker.
 //
-// Libraries (oneDNN, OpenBLAS) always run on one thread inside a task: work is cut into tasks by shape alone, so the number of threads
-// can change the speed but not the bits, and no two thread runtimes fight over the cores.
+// Libraries (oneDNN, OpenBLAS) always run on one thread inside a task: work is cut into tasks by shape alone, so the
+// number of threads can change the speed but not the bits, and no two thread runtimes fight over the cores.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@ namespace ballast {
 
 class ThreadPool {
  public:
-  /// `threads` >= 1, the calling thread included. The caller's and the pool's threads have their OpenMP and BLAS thread counts set to 1.
+  /// `threads` >= 1, the calling thread included. The caller's and the pool's threads have their OpenMP and BLAS thread
+  /// counts set to 1.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -20,8 +21,8 @@ class ThreadPool {
 
   [[nodiscard]] int threads() const;
 
-  /// Calls body(task) once for every task in [0, tasks), on all threads, and waits. The first exception is rethrown here. Tasks must
-  /// not call run(). Must be called from one thread at a time.
+  /// Calls body(task) once for every task in [0, tasks), on all threads, and waits. The first exception is rethrown
+  /// here. Tasks must not call run(). Must be called from one thread at a time.
   void run(std::int64_t tasks, const std::function<void(std::int64_t task)>& body);
 
   /// The same over [0, size) cut into ranges of `grain` (fixed by the caller, never by the number of threads).
