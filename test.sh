@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds Ballast and runs its tests.
 #
-#   ./test.sh            formatting, linting, release tests, then the unit tests under ASan+UBSan and under TSan
+#   ./test.sh            formatting, linting, release tests, then the unit tests under ASan+UBSan and those that use threads under TSan
 #   ./test.sh --quick    the release build's unit and MPI tests only
 #   ./test.sh --long     everything, and the tests that train to the accuracies the README states (15 minutes more)
 #

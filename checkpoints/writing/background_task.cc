@@ -5,7 +5,7 @@
 
 namespace ballast {
 
-void BackgroundTask::start(Work work, bool background) {
+void BackgroundTask::start(const Work& work, bool background) {
   wait();
   report_ = {};
   done_.store(false, std::memory_order_relaxed);

@@ -20,7 +20,7 @@ class BackgroundTask {
 
   /// Runs the work on a thread, or right here when `background` is false or no thread can be had. Not while another
   /// runs.
-  void start(Work work, bool background);
+  void start(const Work& work, bool background);
   [[nodiscard]] bool done() const { return done_.load(std::memory_order_acquire); }
   void wait();
   /// Only when done.
