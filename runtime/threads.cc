@@ -37,7 +37,8 @@ NodeCores count_cores(Communicator& node) {
 ThreadChoice threads_for_worker(Communicator& world, std::int64_t asked) {
   const auto node = world.split_by_node();
   const NodeCores cores = count_cores(*node);
-  const std::int64_t share = std::max<std::int64_t>(1, cores.mine * cores.shared / cores.summed);
+  const std::int64_t share =
+      std::max<std::int64_t>(1, cores.mine * cores.shared / std::max<std::int64_t>(1, cores.summed));
   ThreadChoice choice{.threads = static_cast<int>(asked > 0 ? asked : share)};
   std::int64_t threads = choice.threads;
   node->all_reduce(std::span(&threads, 1), Reduction::kSum);

@@ -13,8 +13,8 @@ constexpr std::int64_t kMostRows = 512;        ///< of a tile
 constexpr std::int64_t kMostColumns = 1024;    ///< of a tile
 constexpr std::int64_t kTallK = 4096;          ///< from here on k may be cut
 constexpr std::int64_t kPartDepth = 1024;      ///< shortest part of k
-constexpr std::int64_t kTallTileArea = 128 * 128;  ///< smaller tiles are slower than a cut of k
-constexpr std::int64_t kGranule = 16;              ///< f32 numbers of a vector register
+constexpr std::int64_t kTallTileArea = std::int64_t{128} * 128;  ///< smaller tiles are slower than a cut of k
+constexpr std::int64_t kGranule = 16;                            ///< f32 numbers of a vector register
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 

@@ -29,7 +29,7 @@ dnnl::primitive_desc describe_matmul(const dnnl::engine& engine, const dnnl::mem
 
 dnnl::primitive_desc describe_convolution(const dnnl::engine& engine, ConvPass pass, const ConvDescs& descs) {
   const auto attributes = scratch_from_caller(false);
-  const auto forward = describe_forward(engine, descs);  // the backward passes take it as a hint
+  auto forward = describe_forward(engine, descs);  // the backward passes take it as a hint
   if (pass == ConvPass::kForward || forward.get(kMayBeEmpty) == nullptr) return forward;
   if (pass == ConvPass::kBackwardData) {
     const BackwardData::desc operation(kDirect, descs.x, descs.w, descs.y, descs.strides, descs.pads, descs.pads);
