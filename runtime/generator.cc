@@ -25,6 +25,7 @@ std::int32_t draw(const std::vector<float>& logits, const GenerateOptions& optio
   }
   const double largest = logits[static_cast<std::size_t>(order.front())];
   std::vector<double> weights;
+  weights.reserve(order.size());
   for (const std::int32_t token : order) {
     weights.push_back(std::exp((logits[static_cast<std::size_t>(token)] - largest) / options.temperature));
   }
