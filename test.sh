@@ -25,7 +25,7 @@ cmake/install_packages.sh build test
 stage release build
 cmake --preset release >build.log 2>&1 || { cat build.log; exit 1; }
 rm -f build.log
-cmake --build --preset release -- --quiet
+cmake --build --preset release
 
 if [ "$mode" != --quick ]; then
   stage formatting and linting
@@ -37,7 +37,7 @@ if [ "$mode" != --quick ]; then
     cmake --preset "$preset" >/dev/null
     # tests/comm/shards_test.cc is the test comm.shards; one that runs again with other settings has a third part in its name
     mapfile -t targets < <(ctest --preset "$preset" -N | sed -nE 's/^ *Test +#[0-9]+: (\w+)\.(\w+).*$/\1_\2_test/p' | sort -u)
-    cmake --build --preset "$preset" --target ballast "${targets[@]}" -- --quiet
+    cmake --build --preset "$preset" --target ballast "${targets[@]}"
     ctest --preset "$preset" -j "$jobs"
   done
 fi
