@@ -72,7 +72,7 @@ std::int64_t FaultyFileSystem::operations() const {
 }
 
 bool FaultyFileSystem::step(const std::string& path, bool needs_space, bool is_write) {
-  if (delay_.count() > 0) std::this_thread::sleep_for(delay_);
+  std::this_thread::sleep_for(delay_.load());
   if (dead_) throw SimulatedDeath();
   const std::int64_t number = count_++;
   if (fault_ == Fault::kStaysFull && number >= at_ && needs_space) {

@@ -2,6 +2,7 @@
 // what a power loss would leave.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -82,7 +83,7 @@ class FaultyFileSystem : public FileSystem {
   std::int64_t count_ = 0, at_ = 0;
   Fault fault_ = Fault::kNone;
   bool dead_ = false;
-  std::chrono::microseconds delay_{0};
+  std::atomic<std::chrono::microseconds> delay_{std::chrono::microseconds(0)};
 };
 
 }  // namespace ballast
