@@ -40,6 +40,29 @@ void check_batch(const Batch& batch, const InputSpec& input, std::int64_t max_sa
   check_range("target", batch.targets, -1, input.classes, input.targets_per_sample);
 }
 
+/// Of one sample.
+double flops_of(const Node& node, const Graph& graph) {
+  const Flops& flops = node.traits.flops;
+  return flops.forward + flops.weights + (graph.info({node.inputs[0]}).needs_gradient ? flops.data : 0.0);
+}
+
+/// Of one sample: forward reads x and writes y; backward reads dy and what was kept and writes dx.
+double bytes_of(const Node& node, const Graph& graph) {
+  if (node.traits.flops.forward > 0.0) return 0.0;  // a matrix product's bytes are part of its rate
+  const auto bytes = [&](int value) {
+    const ValueInfo& info = graph.info({value});
+    return static_cast<double>(info.shape.elements() * size_of(info.dtype));
+  };
+  const double y = node.is_loss() ? 0.0 : bytes(node.output);
+  double x = 0.0, dx = 0.0;
+  for (const int input : node.inputs) {
+    x += bytes(input);
+    if (graph.info({input}).needs_gradient) dx += bytes(input);
+  }
+  if (node.traits.passes_gradient) return x + y;
+  return x + y + y + dx + (node.traits.keeps_inputs ? x : 0.0) + (node.traits.keeps_output ? y : 0.0);
+}
+
 std::string line_of(const Node& node, const Graph& graph) {
   std::int64_t trained = 0;
   for (const int index : node.parameters) {
@@ -74,12 +97,24 @@ std::int64_t Model::arena_bytes() const { return graph_->plan().arena_bytes; }
 double Model::flops_per_sample() const {
   const Graph& graph = graph_->graph();
   double sum = 0.0;
-  for (const Node& node : graph.nodes()) {
-    const Flops& flops = node.traits.flops;
-    sum += flops.forward + flops.weights;
-    if (graph.info({node.inputs[0]}).needs_gradient) sum += flops.data;
-  }
+  for (const Node& node : graph.nodes()) sum += flops_of(node, graph);
   return sum;
+}
+
+std::vector<OperationCost> Model::operation_costs() {
+  const Graph& graph = graph_->graph();
+  const std::vector<PlannedGraph::Seconds> seconds = graph_->take_seconds();
+  std::vector<OperationCost> costs;
+  for (std::size_t i = 0; i < seconds.size(); ++i) {
+    const Node& node = graph.nodes()[i];
+    costs.push_back({.name = node.name,
+                     .kind = node.operation->kind(),
+                     .flops = flops_of(node, graph),
+                     .bytes = bytes_of(node, graph),
+                     .forward_seconds = seconds[i].forward,
+                     .backward_seconds = seconds[i].backward});
+  }
+  return costs;
 }
 
 std::string Model::summary() const {

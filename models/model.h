@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "compute/backend.h"
 #include "models/model_config.h"
@@ -52,6 +53,16 @@ struct ParameterMemory {
 /// not change any more in this pass. Called with falling offsets, the last time with 0.
 using GradientsReady = std::function<void(std::int64_t offset)>;
 
+/// What one operation of the graph costs.
+struct OperationCost {
+  std::string name;              ///< "blocks.0.attention.qkv"
+  std::string kind;              ///< "linear"
+  double flops = 0.0;            ///< of one sample, forward and backward: matmuls, convolutions, attention; else 0
+  double bytes = 0.0;            ///< of one sample, forward and backward: tensors read and written by the others
+  double forward_seconds = 0.0;  ///< measured since the last call of operation_costs()
+  double backward_seconds = 0.0;
+};
+
 class Model {
  public:
   Model(std::unique_ptr<PlannedGraph> graph, InputSpec input);
@@ -67,6 +78,8 @@ class Model {
   [[nodiscard]] std::int64_t arena_bytes() const;
   /// Multiply-adds of matmuls, convolutions and attention, times two, of forward and backward for one sample.
   [[nodiscard]] double flops_per_sample() const;
+  /// In forward order. Times are those of the calls: a backend that computes behind its caller shows little.
+  [[nodiscard]] std::vector<OperationCost> operation_costs();
   /// One line per operation: name, output shape, parameters. For `ballast plan`.
   [[nodiscard]] std::string summary() const;
 

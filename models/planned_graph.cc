@@ -1,11 +1,26 @@
 #include "models/planned_graph.h"
 
 #include <bit>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
 namespace ballast {
 namespace {
+
+/// Adds the time of its life to `sum`.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& sum) : sum_(sum) {}
+  ~Stopwatch() { sum_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double& sum_;
+  Clock::time_point start_ = Clock::now();
+};
 
 /// One row of logits, as it lies on the backend, to f32.
 void widen(DType dtype, const std::vector<std::byte>& row, std::span<float> out) {
@@ -25,7 +40,7 @@ void widen(DType dtype, const std::vector<std::byte>& row, std::span<float> out)
 }  // namespace
 
 PlannedGraph::PlannedGraph(Graph graph, std::int64_t max_samples)
-    : graph_(std::move(graph)), plan_(make_plan(graph_, max_samples)) {}
+    : graph_(std::move(graph)), plan_(make_plan(graph_, max_samples)), seconds_(graph_.nodes().size()) {}
 
 void PlannedGraph::allocate(Backend& backend, std::uint64_t seed) {
   backend_ = &backend;
@@ -42,6 +57,7 @@ LossSums PlannedGraph::forward(const Batch& batch, Mode mode, const ParameterMem
   upload_inputs(batch);
   LossSums loss;
   for (std::size_t i = 0; i < graph_.nodes().size(); ++i) {
+    const Stopwatch watch(seconds_[i].forward);
     Frame frame = frame_of(i, batch, memory);
     frame.mode = mode;
     frame.loss = &loss;
@@ -61,6 +77,7 @@ void PlannedGraph::backward(const Batch& batch, const ParameterMemory& memory, f
   std::int64_t final_from = graph_.parameters().flat_size();
   for (std::size_t i = graph_.nodes().size(); i-- > 0;) {
     if (plan_.nodes[i].has_backward) {
+      const Stopwatch watch(seconds_[i].backward);
       Frame frame = frame_of(i, batch, memory);
       frame.loss_scale = loss_scale;
       frame.statistic_scale = statistic_scale;
@@ -71,6 +88,10 @@ void PlannedGraph::backward(const Batch& batch, const ParameterMemory& memory, f
     final_from = plan_.nodes[i].ready_offset;
     if (ready) ready(final_from);
   }
+}
+
+std::vector<PlannedGraph::Seconds> PlannedGraph::take_seconds() {
+  return std::exchange(seconds_, std::vector<Seconds>(seconds_.size()));
 }
 
 void PlannedGraph::run_backward(std::size_t index, const Frame& frame) {

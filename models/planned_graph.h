@@ -25,6 +25,11 @@ class PlannedGraph {
   LossSums forward(const Batch& batch, Mode mode, const ParameterMemory& memory);
   void backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
                 const GradientsReady& ready);
+  /// Seconds of each operation's calls since the last call of this.
+  struct Seconds {
+    double forward = 0.0, backward = 0.0;
+  };
+  std::vector<Seconds> take_seconds();
   void download_logits(std::span<const std::int64_t> rows, std::span<float> logits);
 
  private:
@@ -48,6 +53,7 @@ class PlannedGraph {
   std::uint64_t seed_ = 0;
   Holds holds_ = Holds::kNothing;
   std::int64_t samples_ = 0;          ///< of the last forward
+  std::vector<Seconds> seconds_;      ///< by operation
   std::vector<std::byte> row_bytes_;  ///< one row of logits in the compute type
 };
 

@@ -1,7 +1,6 @@
 #include "runtime/coordinator.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "compute/error.h"
@@ -41,7 +40,7 @@ std::vector<TensorSpec> tensors_of(const ParameterTable& parameters, const Optim
 }
 
 Coordinator::Coordinator(const ParameterTable& parameters, SplitAllReduce& gradients, Backend& backend,
-                         Communicator& world, const JobConfig& config, std::int64_t total_steps)
+                         Communicator& world, const JobConfig& config, std::int64_t total_steps, PhaseClock& clock)
     : parameters_(parameters),
       gradients_(gradients),
       backend_(backend),
@@ -49,6 +48,7 @@ Coordinator::Coordinator(const ParameterTable& parameters, SplitAllReduce& gradi
       config_(config.optimizer),
       schedule_(config.schedule),
       total_steps_(total_steps),
+      clock_(clock),
       optimizer_(make_optimizer(config.optimizer)),
       tensors_(tensors_of(parameters, *optimizer_)) {
   find_runs();
@@ -82,10 +82,13 @@ void Coordinator::find_runs() {
 }
 
 StepOutcome Coordinator::update(std::int64_t step, StepTotals& totals, unsigned flags, bool want_statistics) {
-  const auto start = std::chrono::steady_clock::now();
+  clock_.enter(Phase::kCommunication);
   gradients_.reduce();
+  clock_.enter(Phase::kUpdate);
   square_blocks();
+  clock_.enter(Phase::kCommunication);
   agree(totals, flags);
+  clock_.enter(Phase::kUpdate);
   const double norm = global_norm(step);
   const double lr = learning_rate(schedule_, config_.lr, step, total_steps_);
   if (want_statistics) {
@@ -93,13 +96,14 @@ StepOutcome Coordinator::update(std::int64_t step, StepTotals& totals, unsigned 
     change_squares_.assign(block_parameter_.size(), 0.0);
   }
   apply(step, norm, lr);
+  clock_.enter(Phase::kCommunication);
   gradients_.publish();
+  clock_.enter(Phase::kOther);
   if (want_statistics) collect_statistics();
   value_squares_.clear();
   change_squares_.clear();
 
   StepOutcome outcome{.gradient_norm = norm, .lr = lr};
-  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   for (int rank = 0; rank < world_.size(); ++rank) {
     const auto bits = static_cast<unsigned>(agreed_[agreed_.size() - static_cast<std::size_t>(world_.size() - rank)]);
     outcome.stop = outcome.stop || (bits & kFlagStop) != 0;

@@ -25,7 +25,6 @@ struct StepOutcome {
   double gradient_norm = 0.0;  ///< global, before clipping
   double lr = 0.0;
   bool stop = false, save = false;  ///< some worker asked for it in this step
-  double seconds = 0.0;             ///< this worker spent in reduce, norm, update and publish, waiting included
 };
 
 /// Of one trained parameter in one step; norms over all its elements.
@@ -45,9 +44,10 @@ class Coordinator {
  public:
   /// References must outlive it. Optimizer state starts at zero.
   Coordinator(const ParameterTable& parameters, SplitAllReduce& gradients, Backend& backend, Communicator& world,
-              const JobConfig& config, std::int64_t total_steps);
+              const JobConfig& config, std::int64_t total_steps, PhaseClock& clock);
 
   /// Collective. The second half of step `step` (from 1): reduce, norm, clip, update, publish. Completes `totals`.
+  /// Leaves the clock in kOther.
   /// Throws Error naming the parameter when a gradient is not finite; values and state are then as before the step.
   StepOutcome update(std::int64_t step, StepTotals& totals, unsigned flags, bool want_statistics);
 
@@ -90,6 +90,7 @@ class Coordinator {
   OptimizerSection config_;
   ScheduleSection schedule_;
   std::int64_t total_steps_;
+  PhaseClock& clock_;
   std::unique_ptr<Optimizer> optimizer_;
   std::vector<TensorSpec> tensors_;
   std::vector<Run> runs_;

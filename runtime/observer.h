@@ -6,6 +6,7 @@
 #include <string>
 
 #include "checkpoints/checkpoint.h"
+#include "runtime/phase_clock.h"
 
 namespace ballast {
 
@@ -16,8 +17,7 @@ struct StepReport {
   double lr = 0.0;
   double items_per_second = 0.0;  ///< since the last report, all workers together
   const char* item = "samples";   ///< "tokens" | "samples"
-  double update_milliseconds =
-      0.0;  ///< of a step, since the last report: reduce, norm, update, publish and waiting for workers
+  PhaseSeconds phases{};          ///< of a step, mean since the last report, on the reporting worker
   double eta_seconds = 0.0;
   std::optional<double> validation_loss, validation_accuracy;  ///< of the latest evaluation
 };

@@ -41,14 +41,16 @@ bool Reporter::wants_statistics(std::int64_t step) const {
   return options_.statistics > 0 && step % options_.statistics == 0;
 }
 
-void Reporter::step(std::int64_t step, double loss, const StepOutcome& outcome, std::int64_t samples) {
+void Reporter::step(std::int64_t step, double loss, const StepOutcome& outcome, std::int64_t samples,
+                    const PhaseSeconds& phases) {
   if (folder_ == nullptr) return;
   samples_ += samples;
-  updating_ += outcome.seconds;
+  for (std::size_t p = 0; p < phases.size(); ++p) phases_[p] += phases[p];
   if (step % options_.every != 0 && step != options_.total_steps && step != options_.first_step + 1) return;
   const double now = seconds_since_start();
   const double elapsed = std::max(now - last_report_ - paused_, 1e-9);
   const double per_step = elapsed / static_cast<double>(step - last_step_);
+  for (double& seconds : phases_) seconds /= static_cast<double>(step - last_step_);
   const StepReport report{.step = step,
                           .total_steps = options_.total_steps,
                           .loss = loss,
@@ -56,7 +58,7 @@ void Reporter::step(std::int64_t step, double loss, const StepOutcome& outcome, 
                           .lr = outcome.lr,
                           .items_per_second = static_cast<double>(samples_) * options_.items_per_sample / elapsed,
                           .item = options_.item,
-                          .update_milliseconds = 1e3 * updating_ / static_cast<double>(step - last_step_),
+                          .phases = phases_,
                           .eta_seconds = per_step * static_cast<double>(options_.total_steps - step),
                           .validation_loss = validation_loss_,
                           .validation_accuracy = validation_accuracy_};
@@ -66,7 +68,7 @@ void Reporter::step(std::int64_t step, double loss, const StepOutcome& outcome, 
   last_step_ = step;
   paused_ = 0.0;
   samples_ = 0;
-  updating_ = 0.0;
+  phases_ = {};
 }
 
 void Reporter::statistics(std::int64_t step, const std::vector<ParameterStatistics>& statistics) {

@@ -36,7 +36,9 @@ class Reporter {
 
   /// Whether this step's report includes per-layer statistics: the same answer on every rank.
   [[nodiscard]] bool wants_statistics(std::int64_t step) const;
-  void step(std::int64_t step, double loss, const StepOutcome& outcome, std::int64_t samples);
+  /// `phases`: of the time since the last call.
+  void step(std::int64_t step, double loss, const StepOutcome& outcome, std::int64_t samples,
+            const PhaseSeconds& phases);
   void statistics(std::int64_t step, const std::vector<ParameterStatistics>& statistics);
   void evaluation(std::int64_t step, const EvaluationResult& result);
   void checkpoint(const SaveResult& result);
@@ -52,7 +54,7 @@ class Reporter {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   double last_report_ = 0.0;  // seconds since start
   double paused_ = 0.0;       // seconds spent evaluating since the last report
-  double updating_ = 0.0;     // seconds spent reducing and updating since the last report
+  PhaseSeconds phases_{};     // since the last report
   std::int64_t samples_ = 0;  // since the last report
   std::int64_t last_step_;
   std::optional<double> validation_loss_, validation_accuracy_;

@@ -62,13 +62,15 @@ RunFolder::RunFolder(const std::string& directory, const std::string& config_tex
 }
 
 void RunFolder::record_step(const StepReport& report, double seconds) {
+  Json phases = Json::object();
+  for (std::size_t p = 0; p < report.phases.size(); ++p) phases[kPhaseNames[p]] = 1e3 * report.phases[p];
   write_line(metrics_, {{"event", "step"},
                         {"step", report.step},
                         {"loss", report.loss},
                         {"gradient_norm", report.gradient_norm},
                         {"lr", report.lr},
                         {std::string(report.item) + "_per_second", report.items_per_second},
-                        {"update_ms", report.update_milliseconds},
+                        {"phases_ms", phases},
                         {"seconds", seconds}});
 }
 

@@ -28,42 +28,72 @@ void StepTotals::clear() {
 
 double StepTotals::mean_loss() const { return ordered_sum(loss) / ordered_sum(rows); }
 
-Worker::Worker(Model& model, SplitAllReduce& gradients, const Dataset& data, const BatchPlan& plan, std::int64_t micro)
-    : model_(model), gradients_(gradients), data_(data), plan_(plan), micro_(micro) {}
+Worker::Worker(Model& model, SplitAllReduce& gradients, const Dataset& data, const BatchPlan& plan, std::int64_t micro,
+               PhaseClock& clock)
+    : model_(model), gradients_(gradients), plan_(plan), micro_(micro), clock_(clock), reader_(data) {}
 
 void Worker::compute_gradients(std::int64_t step, StepTotals& totals) {
+  clock_.enter(Phase::kData);
   totals.clear();
+  if (step != next_step_) {
+    cut_step(step, next_pieces_);
+    if (!next_pieces_.empty()) reader_.request(next_pieces_.front().indices);
+  }
+  pieces_.swap(next_pieces_);
+  cut_step(step + 1, next_pieces_);
+  next_step_ = step + 1;
+
   gradients_.begin_step();
   const ShardRange mine = gradients_.my_shards();
+  auto piece = pieces_.begin();
   for (int shard = mine.begin; shard < mine.end; ++shard) {
-    compute_shard(step, shard, shard + 1 == mine.end, totals);
+    static_cast<void>(gradients_.gradients(shard));  // zeroed, also where the shard is empty
+    for (; piece != pieces_.end() && piece->shard == shard; ++piece) {
+      compute_micro_batch(step, *piece, shard + 1 == mine.end, totals);
+    }
+    if (shard + 1 == mine.end) gradients_.gradients_ready(0);
     gradients_.shard_done(shard);
+  }
+  if (pieces_.empty() && !next_pieces_.empty()) reader_.request(next_pieces_.front().indices);
+  clock_.enter(Phase::kCommunication);
+}
+
+void Worker::cut_step(std::int64_t step, std::vector<MicroBatch>& pieces) const {
+  pieces.clear();
+  const ShardRange mine = gradients_.my_shards();
+  for (int shard = mine.begin; shard < mine.end; ++shard) {
+    std::int64_t first = 0;
+    const std::vector<std::int64_t> indices = plan_.shard(step, shard, first);
+    const auto count = static_cast<std::int64_t>(indices.size());
+    for (std::int64_t begin = 0; begin < count; begin += micro_) {
+      const std::int64_t end = std::min(begin + micro_, count);
+      pieces.push_back({shard, first + begin, {indices.begin() + begin, indices.begin() + end}});
+    }
   }
 }
 
-void Worker::compute_shard(std::int64_t step, int shard, bool last, StepTotals& totals) {
-  std::int64_t first = 0;
-  const std::vector<std::int64_t> indices = plan_.shard(step, shard, first);
-  const auto count = static_cast<std::int64_t>(indices.size());
-  const double batch = static_cast<double>(plan_.batch_size(step));
-  const auto loss_scale = static_cast<float>(1.0 / (batch * static_cast<double>(model_.input().targets_per_sample)));
-  const auto statistic_scale = static_cast<float>(1.0 / batch);
-  const ParameterMemory memory{gradients_.values(), gradients_.compute_values(), gradients_.gradients(shard)};
+void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool last, StepTotals& totals) {
+  const bool ends_step = &piece == &pieces_.back();
+  clock_.enter(Phase::kData);
+  const Samples& samples = reader_.take();
+  const MicroBatch* next = !ends_step ? &piece + 1 : next_pieces_.empty() ? nullptr : &next_pieces_.front();
+  if (next != nullptr) reader_.request(next->indices);
+
+  const double size = static_cast<double>(plan_.batch_size(step));
+  const auto loss_scale = static_cast<float>(1.0 / (size * static_cast<double>(model_.input().targets_per_sample)));
+  const ParameterMemory memory{gradients_.values(), gradients_.compute_values(), gradients_.gradients(piece.shard)};
+  const Batch batch = batch_of(samples, static_cast<std::int64_t>(piece.indices.size()), step, piece.first);
+  clock_.enter(Phase::kForward);
+  const LossSums sums = model_.forward(batch, Mode::kTrain, memory);
+  const auto at = static_cast<std::size_t>(piece.shard);
+  totals.loss[at] += sums.loss;
+  totals.rows[at] += static_cast<double>(sums.rows);
+  totals.correct[at] += static_cast<double>(sums.correct);
+
   const GradientsReady keep = [](std::int64_t) {};
   const GradientsReady send = [this](std::int64_t offset) { gradients_.gradients_ready(offset); };
-
-  const auto at = static_cast<std::size_t>(shard);
-  for (std::int64_t begin = 0; begin < count; begin += micro_) {
-    const std::int64_t size = std::min(micro_, count - begin);
-    data_.read(std::span(indices).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(size)), samples_);
-    const Batch batch_of_micro = batch_of(samples_, size, step, first + begin);
-    const LossSums sums = model_.forward(batch_of_micro, Mode::kTrain, memory);
-    totals.loss[at] += sums.loss;
-    totals.rows[at] += static_cast<double>(sums.rows);
-    totals.correct[at] += static_cast<double>(sums.correct);
-    model_.backward(batch_of_micro, memory, loss_scale, statistic_scale, last && begin + size == count ? send : keep);
-  }
-  if (last && count == 0) gradients_.gradients_ready(0);
+  clock_.enter(Phase::kBackward);
+  model_.backward(batch, memory, loss_scale, static_cast<float>(1.0 / size), last && ends_step ? send : keep);
 }
 
 }  // namespace ballast

@@ -6,7 +6,8 @@
 
 #include "comm/split_allreduce.h"
 #include "models/model.h"
-#include "runtime/dataset.h"
+#include "runtime/phase_clock.h"
+#include "runtime/prefetcher.h"
 
 namespace ballast {
 
@@ -24,21 +25,31 @@ struct StepTotals {
 class Worker {
  public:
   /// `micro`: samples per micro-batch, at most model.max_samples(). All references must outlive the worker.
-  Worker(Model& model, SplitAllReduce& gradients, const Dataset& data, const BatchPlan& plan, std::int64_t micro);
+  Worker(Model& model, SplitAllReduce& gradients, const Dataset& data, const BatchPlan& plan, std::int64_t micro,
+         PhaseClock& clock);
 
   /// Forward and backward of my shards of `step` (from 0), in shard order. During the last shard finished ends of the
-  /// gradient buffer are handed to the all-reduce at once.
+  /// gradient buffer are handed to the all-reduce at once. Leaves the clock in kCommunication.
   void compute_gradients(std::int64_t step, StepTotals& totals);
 
  private:
-  void compute_shard(std::int64_t step, int shard, bool last, StepTotals& totals);
+  /// Samples of one shard that go through the model at once.
+  struct MicroBatch {
+    int shard = 0;
+    std::int64_t first = 0;  // position of its first sample in the global batch
+    std::vector<std::int64_t> indices;
+  };
+  void cut_step(std::int64_t step, std::vector<MicroBatch>& pieces) const;
+  void compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool last, StepTotals& totals);
 
   Model& model_;
   SplitAllReduce& gradients_;
-  const Dataset& data_;
   const BatchPlan& plan_;
   std::int64_t micro_;
-  Samples samples_;
+  PhaseClock& clock_;
+  Prefetcher reader_;
+  std::vector<MicroBatch> pieces_, next_pieces_;  // of this step, and of the next
+  std::int64_t next_step_ = -1;                   // the step of next_pieces_, whose first one is being read
 };
 
 }  // namespace ballast

@@ -1,0 +1,51 @@
+#include "runtime/training_parts.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace ballast {
+namespace {
+
+DType compute_type(const JobConfig& config) { return dtype_named(config.precision.compute); }
+
+std::uint64_t seed_of(const JobConfig& config) { return static_cast<std::uint64_t>(config.job.seed); }
+
+std::int64_t total_steps_of(const JobConfig& config, const BatchPlan& plan) {
+  if (config.job.steps > 0) return config.job.steps;
+  return std::max<std::int64_t>(1, std::llround(config.job.epochs * static_cast<double>(plan.steps_per_epoch())));
+}
+
+SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
+  return {.shards = shards,
+          .coordinators = static_cast<int>(config.comm.coordinators),
+          .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
+          .share_memory = config.comm.share_memory};
+}
+
+}  // namespace
+
+JobLayout layout_of(const JobConfig& config, std::optional<int> resumed_shards, int workers, int threads) {
+  JobLayout layout{.threads = threads};
+  const auto rounded_up = static_cast<int>(std::bit_ceil(static_cast<unsigned>(workers)));
+  layout.shards = config.batch.shards > 0 ? static_cast<int>(config.batch.shards) : resumed_shards.value_or(rounded_up);
+  const std::int64_t shard = (config.batch.size + layout.shards - 1) / layout.shards;
+  layout.micro = config.batch.micro > 0 ? std::min(config.batch.micro, shard) : shard;
+  return layout;
+}
+
+TrainingParts::TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world)
+    : backend(make_backend({config.compute.backend, layout.threads})),
+      model(build_model(config.model, compute_type(config), layout.micro)),
+      data(open_datasets(config.data, model.input(), seed_of(config))),
+      plan(data.train->size(), config.batch.size, layout.shards, config.data.shuffle, seed_of(config),
+           config.data.train),
+      total_steps(total_steps_of(config, plan)),
+      reduction(world, *backend, model.parameters().flat_size(), blocks_of(model.parameters()),
+                compute_type(config) == DType::kBF16, reduction_options(config, layout.shards)),
+      worker(model, reduction, *data.train, plan, layout.micro, clock),
+      coordinator(model.parameters(), reduction, *backend, world, config, total_steps, clock) {
+  model.allocate(*backend, seed_of(config));
+}
+
+}  // namespace ballast
