@@ -1,0 +1,171 @@
+#include "runtime/step_bench.h"
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <numeric>
+#include <string>
+
+#include "comm/shards.h"
+#include "runtime/optimizer.h"
+#include "runtime/threads.h"
+#include "runtime/timing.h"
+#include "runtime/training_parts.h"
+
+namespace ballast {
+namespace {
+
+constexpr int kWarmSteps = 2;  ///< make kernels and touch memory
+
+struct MeasuredStep {
+  double seconds = 0.0;
+  PhaseSeconds phases{};
+  std::vector<OperationCost> operations;
+};
+
+/// Bytes behind `key` in a file of /proc; 0 where there is none.
+double proc_bytes(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  for (std::string word; file >> word;) {
+    double kibibytes = 0.0;
+    if (word == key && file >> kibibytes) return 1024.0 * kibibytes;
+  }
+  return 0.0;
+}
+
+double sum(const std::vector<double>& numbers) { return std::accumulate(numbers.begin(), numbers.end(), 0.0); }
+
+/// Per weight: every partial sum is read once and zeroed once; value and optimizer states are read and written, the
+/// bf16 copy is written. The norm and the update read the sum from the cache at best.
+double update_bytes_of(const JobConfig& config, const JobLayout& layout, const TrainingParts& parts, int workers) {
+  std::size_t partial_sums = 0;
+  for (int rank = 0; rank < workers; ++rank) {
+    partial_sums += held_subtrees(shards_of(rank, workers, layout.shards), layout.shards).size();
+  }
+  const auto states = static_cast<double>(make_optimizer(config.optimizer)->states().size());
+  double bytes = 0.0;
+  for (const Parameter& parameter : parts.model.parameters().all()) {
+    const double copy = parameter.compute == DType::kBF16 ? 2.0 : 0.0;
+    bytes +=
+        static_cast<double>(parameter.size) * (8.0 * static_cast<double>(partial_sums) + 8.0 + 8.0 * states + copy);
+  }
+  return bytes;
+}
+
+class StepBench {
+ public:
+  StepBench(const JobConfig& config, Communicator& world)
+      : world_(world),
+        layout_(
+            layout_of(config, std::nullopt, world.size(), threads_for_worker(world, config.compute.threads).threads)),
+        parts_(config, layout_, world),
+        totals_(layout_.shards) {
+    parts_.coordinator.initialise(static_cast<std::uint64_t>(config.job.seed));
+  }
+
+  std::vector<MeasuredStep> run(double seconds) {
+    for (int i = 0; i < kWarmSteps; ++i) static_cast<void>(step());
+    // The slowest worker's opinion, so that all take the same number.
+    std::int64_t count = std::clamp<std::int64_t>(static_cast<std::int64_t>(seconds / step().seconds), 3, 10'000);
+    world_.all_reduce(std::span(&count, 1), Reduction::kMin);
+    std::vector<MeasuredStep> steps;
+    for (std::int64_t i = 0; i < count; ++i) steps.push_back(step());
+    return steps;
+  }
+
+  [[nodiscard]] const JobLayout& layout() const { return layout_; }
+  [[nodiscard]] TrainingParts& parts() { return parts_; }
+
+ private:
+  MeasuredStep step() {
+    world_.barrier();
+    static_cast<void>(parts_.clock.take());
+    static_cast<void>(parts_.model.operation_costs());
+    const Clock clock;
+    parts_.worker.compute_gradients(next_, totals_);
+    ++next_;
+    static_cast<void>(parts_.coordinator.update(next_, totals_, 0, false));
+    return {clock.seconds(), parts_.clock.take(), parts_.model.operation_costs()};
+  }
+
+  Communicator& world_;
+  JobLayout layout_;
+  TrainingParts parts_;
+  StepTotals totals_;
+  std::int64_t next_ = 0;
+};
+
+/// The same steps on every worker: those that rank 0 found no slower than its median.
+std::vector<MeasuredStep> quieter_half(Communicator& world, const std::vector<MeasuredStep>& steps, double median) {
+  std::vector<char> chosen;
+  for (const MeasuredStep& step : steps) chosen.push_back(step.seconds <= median ? 1 : 0);
+  world.broadcast(std::as_writable_bytes(std::span(chosen)), 0);
+  std::vector<MeasuredStep> half;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    if (chosen[i] != 0) half.push_back(steps[i]);
+  }
+  return half;
+}
+
+void add_means(Communicator& world, const std::vector<MeasuredStep>& steps, double samples, StepBenchReport& report) {
+  const auto mean = [&](const auto& seconds_of) {
+    double mine = 0.0;
+    for (const MeasuredStep& step : steps) mine += seconds_of(step);
+    return sum(gather_numbers(world, mine)) / static_cast<double>(steps.size()) / static_cast<double>(world.size());
+  };
+  for (std::size_t p = 0; p < report.phases.size(); ++p) {
+    report.phases[p] = mean([p](const MeasuredStep& step) { return step.phases[p]; });
+  }
+  report.operations = steps.front().operations;
+  for (std::size_t i = 0; i < report.operations.size(); ++i) {
+    OperationCost& cost = report.operations[i];
+    cost.forward_seconds = mean([i](const MeasuredStep& step) { return step.operations[i].forward_seconds; });
+    cost.backward_seconds = mean([i](const MeasuredStep& step) { return step.operations[i].backward_seconds; });
+    cost.flops *= samples / static_cast<double>(world.size());
+    cost.bytes *= samples / static_cast<double>(world.size());
+    report.flops += cost.flops * static_cast<double>(world.size());
+    report.activation_bytes += cost.bytes * static_cast<double>(world.size());
+  }
+}
+
+void add_memory(Communicator& world, StepBenchReport& report) {
+  report.peak_bytes = gather_numbers(world, proc_bytes("/proc/self/status", "VmHWM:"));
+  world.barrier();
+  const auto node = world.split_by_node();
+  report.node_bytes = sum(gather_numbers(*node, proc_bytes("/proc/self/smaps_rollup", "Pss:")));
+}
+
+}  // namespace
+
+double StepBenchReport::roof_step_seconds() const {
+  const double bytes = roof.memory_bytes > 0.0 ? (activation_bytes + update_bytes) / roof.memory_bytes : 0.0;
+  return (flops / roof.matmul_flops + bytes) / static_cast<double>(workers);
+}
+
+StepBenchReport bench_step(const JobConfig& config, Communicator& world, const StepBenchOptions& options) {
+  StepBench bench(config, world);
+  StepBenchReport report;
+  report.workers = world.size();
+  report.threads = bench.layout().threads;
+  const InputSpec& input = bench.parts().model.input();
+  const bool tokens = input.kind == InputSpec::Kind::kTokens;
+  report.item = tokens ? "tokens" : "samples";
+  report.samples = static_cast<double>(config.batch.size);
+  report.items = report.samples * (tokens ? static_cast<double>(input.targets_per_sample) : 1.0);
+
+  const std::vector<MeasuredStep> steps = bench.run(options.seconds);
+  std::vector<double> seconds;
+  for (const MeasuredStep& step : steps) seconds.push_back(step.seconds);
+  std::sort(seconds.begin(), seconds.end());
+  report.steps = static_cast<std::int64_t>(steps.size());
+  report.median_seconds = seconds[seconds.size() / 2];
+  report.least_seconds = seconds.front();
+  report.most_seconds = seconds.back();
+  add_means(world, quieter_half(world, steps, report.median_seconds), report.samples, report);
+  add_memory(world, report);
+  report.update_bytes = update_bytes_of(config, bench.layout(), bench.parts(), world.size());
+  report.roof = measure_roof(*bench.parts().backend, world, bench.parts().model.compute_type(), options.roof_seconds);
+  return report;
+}
+
+}  // namespace ballast
