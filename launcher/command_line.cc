@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "launcher/bench/bench.h"
 #include "launcher/number_text.h"
 #include "launcher/reference.h"
 #include "launcher/suggestion.h"
@@ -23,7 +24,8 @@ struct Parsed {
   VerifyCommand verify;
   PlanCommand plan;
   ConfigCommand config;
-  std::string topic;
+  BenchCommand bench;
+  std::vector<std::string> topic;
 };
 
 constexpr const char* kOverrides =
@@ -107,6 +109,38 @@ void add_looking(CLI::App& app, Parsed& to) {
       "Example:\n  ballast verify runs/gpt/checkpoints/step-000000000500");
 }
 
+void add_benches(CLI::App& app, BenchCommand& to) {
+  CLI::App* all = app.add_subcommand("bench", "Measure this machine: products, memory, reduction, checkpoints");
+  all->require_subcommand(1);
+  all->footer("Example:\n  mpirun -n 2 ballast bench memory\n'ballast help bench gemm' says more about gemm.");
+  for (const Bench& bench : benches()) {
+    CLI::App* one = all->add_subcommand(bench.name, bench.summary);
+    one->final_callback([&to, &bench] { to.bench = bench.name; });
+    const auto has = [&](BenchOption option) { return (bench.options & option) != 0; };
+    if (has(kBenchJob)) {
+      one->add_option("JOB", to.job, "Job file (TOML)")->required()->type_name("");
+      one->add_option("SETTINGS", to.overrides, kOverrides)->type_name("");
+    }
+    if (has(kBenchShapes)) one->add_option("--shapes", to.shapes, "Layers to time")->type_name("MxNxK,...");
+    if (has(kBenchSizes)) one->add_option("--sizes", to.sizes, "Bytes of gradients: 8,64K,1G")->type_name("N,...");
+    if (has(kBenchPrecision)) {
+      one->add_option("--precision", to.precision, "f32, bf16 or both (default both)")->type_name("P");
+    }
+    if (has(kBenchSeconds)) {
+      one->add_option("--seconds", to.seconds, "Time to measure for, about, in all (default 10)")
+          ->type_name("T")
+          ->check(number_in(0, 1e5));
+    }
+    if (has(kBenchThreads)) {
+      one->add_option("--threads", to.threads, "Of a worker; 0: its share of the cores (default 0)")
+          ->type_name("N")
+          ->check(number_in(0, 65536));
+    }
+    one->add_flag("--json", to.json, "Print one JSON object (docs/json.md)");
+    one->footer(bench.footer);
+  }
+}
+
 void add_planning(CLI::App& app, Parsed& to) {
   CLI::App* plan = app.add_subcommand("plan", "Say what a job needs, without running it: memory, traffic, disk");
   plan->add_option("JOB", to.plan.job, "Job file (TOML)")->required()->type_name("");
@@ -126,8 +160,10 @@ void add_planning(CLI::App& app, Parsed& to) {
   config->add_flag("--markdown", to.config.markdown, "The reference of all keys (docs/config.md)");
   config->footer("Examples:\n  ballast config job.toml optimizer.lr=3e-4\n  ballast config --defaults > job.toml");
 
+  add_benches(app, to.bench);
+
   CLI::App* help = app.add_subcommand("help", "Explain a command, a section of the job file, or a key");
-  help->add_option("TOPIC", to.topic, "For example: train, optimizer, optimizer.lr")->type_name("");
+  help->add_option("TOPIC", to.topic, "For example: train, optimizer, optimizer.lr, bench gemm")->type_name("");
   app.add_subcommand("version", "Print the version");
 }
 
@@ -159,15 +195,38 @@ std::vector<std::string> names_of(const std::vector<CLI::App*>& commands) {
   return names;
 }
 
+/// The command that was chosen, or the one below it.
+CLI::App* deepest(CLI::App* command) {
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  return command;
+}
+
+/// "train", "bench gemm".
+std::string full_name(const CLI::App& command) {
+  const CLI::App* above = command.get_parent();
+  const bool top = above == nullptr || above->get_parent() == nullptr;
+  return top ? command.get_name() : full_name(*above) + ' ' + command.get_name();
+}
+
+/// `name` may be of two words: "bench gemm".
 std::string command_help(CLI::App& app, const std::string& name) {
-  CLI::App* command = app.get_subcommand(name);
-  std::string text = command->help("ballast");
+  const std::size_t blank = name.find(' ');
+  CLI::App* command = app.get_subcommand(name.substr(0, blank));
+  std::string before = "ballast";
+  if (blank != std::string::npos) {
+    before += ' ' + command->get_name();
+    command = command->get_subcommand(name.substr(blank + 1));
+  }
+  std::string text = command->help(before);
   text.erase(0, text.find_first_not_of('\n'));
   return text;
 }
 
-std::string help_on(CLI::App& app, const std::string& topic) {
-  const std::vector<std::string> commands = names_of(commands_of(app));
+std::string help_on(CLI::App& app, const std::vector<std::string>& words) {
+  std::string topic;
+  for (const std::string& word : words) topic += (topic.empty() ? "" : " ") + word;
+  std::vector<std::string> commands = names_of(commands_of(app));
+  for (const Bench& bench : benches()) commands.push_back(std::string("bench ") + bench.name);
   if (topic.empty()) return overview(app);
   if (std::find(commands.begin(), commands.end(), topic) != commands.end()) {
     return command_help(app, topic) + (topic == "train" ? "\nKeys of a job file\n\n" + all_keys_help() : "");
@@ -204,9 +263,22 @@ void refuse_unknown_options(const CLI::App& command) {
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
   }
   const std::string near = suggestion(unknown.front().substr(0, unknown.front().find('=')), known);
-  const std::string hint =
-      near.empty() ? "see 'ballast help " + command.get_name() + "'" : "did you mean '" + near + "'?";
-  usage_error(command.get_name() + ": unknown argument '" + unknown.front() + "'; " + hint);
+  const std::string name = full_name(command);
+  const std::string hint = near.empty() ? "see 'ballast help " + name + "'" : "did you mean '" + near + "'?";
+  usage_error(name + ": unknown argument '" + unknown.front() + "'; " + hint);
+}
+
+/// The word after "bench" must be one of ours: CLI11 would only say that one is required.
+void check_bench_name(const std::vector<std::string>& arguments) {
+  if (arguments.front() != "bench") return;
+  std::vector<std::string> names;
+  for (const Bench& bench : benches()) names.emplace_back(bench.name);
+  if (arguments.size() == 1) usage_error("bench: no benchmark; 'ballast help bench' lists them");
+  const std::string& word = arguments[1];
+  if (word.starts_with("-") || std::find(names.begin(), names.end(), word) != names.end()) return;
+  const std::string near = suggestion(word, names);
+  usage_error("bench: unknown benchmark '" + word + "'; " +
+              (near.empty() ? "'ballast help bench' lists them" : "did you mean '" + near + "'?"));
 }
 
 [[noreturn]] void unknown_command(const std::string& word, const std::vector<std::string>& commands) {
@@ -225,7 +297,7 @@ void parse(CLI::App& app, std::vector<std::string> arguments) {
     throw;
   } catch (const CLI::ParseError& error) {
     const std::vector<CLI::App*> chosen = app.get_subcommands();
-    const std::string name = chosen.empty() ? "" : chosen.front()->get_name();
+    const std::string name = chosen.empty() ? "" : full_name(*deepest(chosen.front()));
     usage_error((name.empty() ? "" : name + ": ") + std::string(error.what()) + "; see 'ballast help" +
                 (name.empty() ? "" : " " + name) + "'");
   }
@@ -240,6 +312,7 @@ Command chosen_command(CLI::App& app, Parsed& parsed) {
   if (name == "verify") return std::move(parsed.verify);
   if (name == "plan") return std::move(parsed.plan);
   if (name == "config") return std::move(parsed.config);
+  if (name == "bench") return std::move(parsed.bench);
   if (name == "help") return TextCommand{help_on(app, parsed.topic)};
   return TextCommand{"ballast " + std::string(version()) + "\n"};
 }
@@ -255,7 +328,10 @@ Command parse_command_line(std::vector<std::string> arguments) {
   add_using(app, parsed);
   add_looking(app, parsed);
   add_planning(app, parsed);
-  for (CLI::App* command : commands_of(app)) command->allow_extras();
+  for (CLI::App* command : commands_of(app)) {
+    command->allow_extras(command->get_name() != "bench");
+    for (CLI::App* below : commands_of(*command)) below->allow_extras();
+  }
 
   if (arguments.empty()) usage_error("no command; 'ballast help' lists the commands");
   const std::string first = arguments.front();
@@ -265,12 +341,13 @@ Command parse_command_line(std::vector<std::string> arguments) {
   if (std::find(names.begin(), names.end(), arguments.front()) == names.end()) {
     unknown_command(first, names);
   }
+  check_bench_name(arguments);
   try {
     parse(app, undashed(arguments));
   } catch (const CLI::CallForHelp&) {
-    return TextCommand{command_help(app, arguments.front())};
+    return TextCommand{command_help(app, full_name(*deepest(app.get_subcommand(arguments.front()))))};
   }
-  refuse_unknown_options(*app.get_subcommands().front());
+  refuse_unknown_options(*deepest(app.get_subcommands().front()));
   return chosen_command(app, parsed);
 }
 

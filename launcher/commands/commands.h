@@ -48,13 +48,23 @@ struct ConfigCommand {
   std::vector<std::string> overrides;
   bool defaults = false, markdown = false;
 };
+struct BenchCommand {
+  std::string bench;  ///< a name of launcher/bench/bench.h
+  std::string job;
+  std::vector<std::string> overrides;
+  std::string shapes, sizes;       ///< as written; "": the benchmark's own
+  std::string precision = "both";  ///< "f32" | "bf16" | "both"
+  double seconds = 10.0;           ///< about, in all
+  std::int64_t threads = 0;        ///< of a worker; 0: its share of the node's cores
+  bool json = false;
+};
 /// A help or version text.
 struct TextCommand {
   std::string text;
 };
 
 using Command = std::variant<TrainCommand, EvalCommand, GenerateCommand, InspectCommand, VerifyCommand, PlanCommand,
-                             ConfigCommand, TextCommand>;
+                             ConfigCommand, BenchCommand, TextCommand>;
 
 /// main's own arguments: MPI wants to see them.
 struct Process {
@@ -69,6 +79,7 @@ ExitCode run(const InspectCommand& command, Process& process);
 ExitCode run(const VerifyCommand& command, Process& process);
 ExitCode run(const PlanCommand& command, Process& process);
 ExitCode run(const ConfigCommand& command, Process& process);
+ExitCode run(const BenchCommand& command, Process& process);
 ExitCode run(const TextCommand& command, Process& process);
 
 }  // namespace ballast

@@ -59,7 +59,8 @@ TEST(CommandLine, ReadsEveryCommand) {
 TEST(CommandLine, HelpNamesEveryCommandAndEveryKey) {
   const std::string help = parse<TextCommand>({"--help"}).text;
   EXPECT_EQ(parse<TextCommand>({"help"}).text, help);
-  for (const char* command : {"train", "eval", "generate", "inspect", "verify", "plan", "config", "help", "version"}) {
+  for (const char* command :
+       {"train", "eval", "generate", "inspect", "verify", "plan", "config", "bench", "help", "version"}) {
     EXPECT_THAT(help, HasSubstr(std::string("\n  ") + command + ' '));
     EXPECT_THAT(parse<TextCommand>({"help", command}).text, HasSubstr(std::string("ballast ") + command));
   }

@@ -1,14 +1,15 @@
 find_package(nlohmann_json REQUIRED)
 
-foreach(name agreement command_line config console duration find_checkpoint number_text plan prompt reference schema suggestion
+foreach(name agreement bench command_line config console duration find_checkpoint number_text plan prompt reference schema suggestion
     tensor_summary)
   ballast_unit_test(launcher/${name} USES launcher thread_workers)
 endforeach()
+target_link_libraries(launcher_bench_test PRIVATE nlohmann_json::nlohmann_json)
 # They read examples/ and docs/.
 set_tests_properties(launcher.config launcher.reference PROPERTIES WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 
 # They start the built program, and with it MPI, which the sanitizers' unit tests leave out.
-foreach(name program program_mpirun)
+foreach(name bench_mpirun program program_mpirun)
   ballast_unit_test(launcher/${name} USES flags TIMEOUT 300)
   add_dependencies(launcher_${name}_test ballast)
   target_link_libraries(launcher_${name}_test PRIVATE nlohmann_json::nlohmann_json)

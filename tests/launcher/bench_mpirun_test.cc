@@ -1,0 +1,72 @@
+// `ballast bench` as a shell sees it, with two workers and little time.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tests/launcher/run_program.h"
+
+namespace ballast {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+Outcome bench(const std::string& arguments) { return run_program(MPIEXEC " -n 2 " PROGRAM " bench " + arguments); }
+
+/// The one object that the benchmark prints.
+json object_of(const std::string& arguments) {
+  const Outcome outcome = bench(arguments + " --json --threads 1 2>/dev/null");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  const json object = json::parse(outcome.output, nullptr, false);
+  EXPECT_TRUE(object.is_object()) << outcome.output;
+  EXPECT_EQ(object.value("workers", 0), 2);
+  EXPECT_EQ(object.value("threads", 0), 1);
+  return object;
+}
+
+void expect_rates(const json& rates) {
+  EXPECT_EQ(rates.at("per_worker").size(), 2U);
+  EXPECT_GT(rates.at("low").get<double>(), 0.0);
+  EXPECT_GE(rates.at("high").get<double>(), rates.at("low").get<double>());
+  EXPECT_GT(rates.at("sum").get<double>(), rates.at("low").get<double>());
+}
+
+TEST(BenchUnderMpirun, GemmTimesThreeProductsOfEveryLayer) {
+  const json object = object_of("gemm --shapes 32x48x64,8x8x8 --seconds 0.1");
+  EXPECT_EQ(object.at("bench"), "gemm");
+  EXPECT_EQ(object.at("rows").size(), 12U);
+  const json& row = object.at("rows").at(0);
+  EXPECT_EQ(row.at("m"), 32);
+  EXPECT_EQ(row.at("n"), 48);
+  EXPECT_EQ(row.at("k"), 64);
+  EXPECT_EQ(row.at("product"), "forward");
+  EXPECT_EQ(row.at("precision"), "f32");
+  for (const json& one : object.at("rows")) expect_rates(one.at("flops_per_second"));
+}
+
+TEST(BenchUnderMpirun, MemoryTimesEveryPass) {
+  const json object = object_of("memory --seconds 0.1");
+  EXPECT_EQ(object.at("bench"), "memory");
+  EXPECT_EQ(object.at("rows").size(), 6U);
+  EXPECT_EQ(object.at("rows").at(4).at("pass"), "adamw");
+  EXPECT_EQ(object.at("rows").at(4).at("bytes_per_element"), 28.0);
+  for (const json& one : object.at("rows")) expect_rates(one.at("bytes_per_second"));
+}
+
+TEST(BenchUnderMpirun, PrintsATableOnce) {
+  const Outcome outcome = bench("gemm --shapes 8x8x8 --precision f32 --seconds 0.1 --threads 1 2>/dev/null");
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_THAT(outcome.output, HasSubstr("2 workers, each cpu: 1 thread"));
+  EXPECT_EQ(std::count(outcome.output.begin(), outcome.output.end(), '\n'), 5) << outcome.output;
+}
+
+TEST(BenchUnderMpirun, SaysWhatIsWrong) {
+  const Outcome outcome = run_program(PROGRAM " bench gemm --shapes 3x4");
+  EXPECT_EQ(outcome.code, 64);
+  EXPECT_THAT(outcome.output, HasSubstr("'3x4' is not MxNxK"));
+}
+
+}  // namespace
+}  // namespace ballast
