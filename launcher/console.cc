@@ -57,6 +57,7 @@ std::string step_text(const StepReport& report) {
   if (report.validation_loss) text += "  validation " + fixed("%.4f", *report.validation_loss);
   text += "  gradient " + short_number(report.gradient_norm) + "  lr " + short_number(report.lr);
   text += "  " + rate_text(report.items_per_second) + ' ' + report.item + "/s";
+  if (report.matmul_share > 0.0) text += "  " + fixed("%.0f", 100.0 * report.matmul_share) + " % of matmul peak";
   return text + "  " + seconds_text(report.eta_seconds) + " left";
 }
 

@@ -17,7 +17,8 @@ struct StepReport {
   double lr = 0.0;
   double items_per_second = 0.0;  ///< since the last report, all workers together
   const char* item = "samples";   ///< "tokens" | "samples"
-  PhaseSeconds phases{};          ///< of a step, mean since the last report, on the reporting worker
+  double matmul_share = 0.0;  ///< floating-point operations a second over what a large matrix product reached at start
+  PhaseSeconds phases{};      ///< of a step, mean since the last report, on the reporting worker
   double eta_seconds = 0.0;
   std::optional<double> validation_loss, validation_accuracy;  ///< of the latest evaluation
 };

@@ -58,6 +58,8 @@ void Reporter::step(std::int64_t step, double loss, const StepOutcome& outcome, 
                           .lr = outcome.lr,
                           .items_per_second = static_cast<double>(samples_) * options_.items_per_sample / elapsed,
                           .item = options_.item,
+                          .matmul_share = static_cast<double>(samples_) * options_.flops_per_sample / elapsed /
+                                          std::max(options_.matmul_flops, 1.0),
                           .phases = phases_,
                           .eta_seconds = per_step * static_cast<double>(options_.total_steps - step),
                           .validation_loss = validation_loss_,

@@ -24,6 +24,8 @@ class Reporter {
     std::int64_t first_step = 0, total_steps = 0;
     double items_per_sample = 1.0;
     const char* item = "samples";
+    double flops_per_sample = 0.0;
+    double matmul_flops = 0.0;  ///< a second, of all workers in a large matrix product
   };
 
   /// `folder` is null on every rank but 0.

@@ -70,6 +70,7 @@ void RunFolder::record_step(const StepReport& report, double seconds) {
                         {"gradient_norm", report.gradient_norm},
                         {"lr", report.lr},
                         {std::string(report.item) + "_per_second", report.items_per_second},
+                        {"matmul_share", report.matmul_share},
                         {"phases_ms", phases},
                         {"seconds", seconds}});
 }

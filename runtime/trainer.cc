@@ -8,6 +8,7 @@
 #include "runtime/evaluator.h"
 #include "runtime/reporter.h"
 #include "runtime/resume.h"
+#include "runtime/roof.h"
 #include "runtime/stop_request.h"
 #include "runtime/threads.h"
 #include "runtime/training_parts.h"
@@ -16,6 +17,8 @@ namespace ballast {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr double kSecondsForRoof = 0.03;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -54,7 +57,7 @@ class Trainer {
   RunResult finish(bool stopped);
   [[nodiscard]] TrainingState state() const;
   [[nodiscard]] std::string summary() const;
-  [[nodiscard]] Reporter::Options reporter_options() const;
+  [[nodiscard]] Reporter::Options reporter_options();
   [[nodiscard]] std::unique_ptr<RunFolder> run_folder() const;
 
   const JobConfig& config_;
@@ -222,14 +225,18 @@ std::string Trainer::summary() const {
   return text.str();
 }
 
-Reporter::Options Trainer::reporter_options() const {
+// Collective: measures the machine.
+Reporter::Options Trainer::reporter_options() {
   const bool tokens = parts_.model.input().kind == InputSpec::Kind::kTokens;
+  const Roof roof = measure_roof(*parts_.backend, world_, parts_.model.compute_type(), kSecondsForRoof);
   return {.every = config_.log.every,
           .statistics = config_.log.statistics > 0 ? config_.log.statistics : config_.log.every,
           .first_step = setup_.resume ? setup_.resume->step() : 0,
           .total_steps = parts_.total_steps,
           .items_per_sample = tokens ? static_cast<double>(parts_.model.input().targets_per_sample) : 1.0,
-          .item = tokens ? "tokens" : "samples"};
+          .item = tokens ? "tokens" : "samples",
+          .flops_per_sample = parts_.model.flops_per_sample(),
+          .matmul_flops = roof.matmul_flops * world_.size()};
 }
 
 std::unique_ptr<RunFolder> Trainer::run_folder() const {

@@ -21,6 +21,13 @@ const std::vector<Bench>& benches() {
        "add (in place) 12, adamw 28, adamw with the bf16 copy 30. All workers run at the same time.\n\n"
        "Example:\n  mpirun -n 2 ballast bench memory",
        bench_memory},
+      {"step", "Steps of a job: where their time goes, against what this machine could do", kBenchJob | kBenchSeconds,
+       "Steps are run as `ballast train` runs them, and nothing is kept. The roof is the time that a step's "
+       "operations\n"
+       "take at the rate of a large matrix product plus its bytes at the bandwidth of memory, both measured in this "
+       "run.\n\n"
+       "Example:\n  mpirun -n 2 ballast bench step job.toml batch.size=8",
+       bench_step_of_job},
   };
   return kBenches;
 }

@@ -51,5 +51,6 @@ struct BenchText {
 // The benchmarks, each in the file of its name.
 ExitCode bench_gemm(const BenchCommand& command, Process& process);
 ExitCode bench_memory(const BenchCommand& command, Process& process);
+ExitCode bench_step_of_job(const BenchCommand& command, Process& process);
 
 }  // namespace ballast

@@ -6,12 +6,12 @@
 //   tokens     s_t+1 = (a s_t + b) mod V, or, one time in ten, any token
 // Both can be learnt by every model that takes them, and the noise keeps the loss above zero.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <memory>
 #include <numbers>
 #include <numeric>
 #include <string>
+#include <vector>
 
 #include "compute/philox.h"
 #include "runtime/data/formats.h"
@@ -30,6 +30,13 @@ PhiloxBlock draw(std::uint64_t seed, Use use, std::int64_t index, std::int64_t e
   return philox({static_cast<std::uint32_t>(element), static_cast<std::uint32_t>(bits),
                  static_cast<std::uint32_t>(bits >> 32), static_cast<std::uint32_t>(use)},
                 seed);
+}
+
+/// The sum of two uniform numbers, scaled to mean 0 and variance 1: as good as a normal one here, at a tenth of its
+/// cost.
+float noise(std::uint32_t word) {
+  const float sum = static_cast<float>(static_cast<std::int32_t>((word & 0xFFFFU) + (word >> 16)) - 0xFFFF);
+  return sum * (std::numbers::sqrt2_v<float> * std::numbers::sqrt3_v<float> / 65536.0F);
 }
 
 /// Samples [first, first + count) of the endless data set of a seed.
@@ -66,7 +73,9 @@ class SyntheticFeatures final : public Synthetic {
         rows_(input.sample.rank() > 1 ? input.sample[0] : 1),
         columns_(input.sample.rank() > 1 ? input.sample[1] : input.sample.elements()),
         elements_(input.sample.elements()),
-        classes_(input.classes) {}
+        classes_(input.classes) {
+    for (std::int64_t label = 0; label < classes_; ++label) waves_.push_back(wave_of(label));
+  }
 
   void read(std::span<const std::int64_t> indices, Samples& out) const override {
     const auto elements = static_cast<std::size_t>(elements_);
@@ -81,31 +90,35 @@ class SyntheticFeatures final : public Synthetic {
   }
 
  private:
-  void fill(std::int64_t index, std::int32_t label, std::span<float> sample) const {
+  /// The wave of class `label`, in every pixel.
+  [[nodiscard]] std::vector<float> wave_of(std::int64_t label) const {
     constexpr float kTurn = 2.0F * std::numbers::pi_v<float>;
-    const PhiloxBlock wave = draw(seed(), Use::kWave, label, 0);
-    const float row_turns = 0.5F + 4.0F * uniform(wave[0]);
-    const float column_turns = 0.5F + 4.0F * uniform(wave[1]);
-    const float phase = uniform(wave[2]);
-    const std::int64_t per_pixel = elements_ / (rows_ * columns_);
-    std::array<float, 4> noise{};
-    for (std::int64_t e = 0; e < elements_; ++e) {
-      if (e % 4 == 0) {
-        const PhiloxBlock words = draw(seed(), Use::kNoise, index, e / 4);
-        const auto [n0, n1] = normal_pair(words[0], words[1]);
-        const auto [n2, n3] = normal_pair(words[2], words[3]);
-        noise = {n0, n1, n2, n3};
+    const PhiloxBlock words = draw(seed(), Use::kWave, label, 0);
+    const float row_turns = 0.5F + 4.0F * uniform(words[0]);
+    const float column_turns = 0.5F + 4.0F * uniform(words[1]);
+    const float phase = uniform(words[2]);
+    std::vector<float> wave;
+    for (std::int64_t pixel = 0; pixel < rows_ * columns_; ++pixel) {
+      const float turns = row_turns * static_cast<float>(pixel / columns_) / static_cast<float>(rows_) +
+                          column_turns * static_cast<float>(pixel % columns_) / static_cast<float>(columns_) + phase;
+      wave.push_back(std::cos(kTurn * turns));
+    }
+    return wave;
+  }
+
+  void fill(std::int64_t index, std::int32_t label, std::span<float> sample) const {
+    const std::vector<float>& wave = waves_[static_cast<std::size_t>(label)];
+    const auto per_pixel = static_cast<std::size_t>(elements_ / (rows_ * columns_));
+    for (std::size_t e = 0; e < sample.size(); e += 4) {
+      const PhiloxBlock words = draw(seed(), Use::kNoise, index, static_cast<std::int64_t>(e / 4));
+      for (std::size_t i = 0; i < std::min<std::size_t>(4, sample.size() - e); ++i) {
+        sample[e + i] = wave[(e + i) / per_pixel] + kNoise * noise(words[i]);
       }
-      const std::int64_t pixel = e / per_pixel;
-      const std::int64_t row = pixel / columns_;
-      const std::int64_t column = pixel % columns_;
-      const float turns = row_turns * static_cast<float>(row) / static_cast<float>(rows_) +
-                          column_turns * static_cast<float>(column) / static_cast<float>(columns_) + phase;
-      sample[static_cast<std::size_t>(e)] = std::cos(kTurn * turns) + kNoise * noise[static_cast<std::size_t>(e % 4)];
     }
   }
 
   std::int64_t rows_, columns_, elements_, classes_;
+  std::vector<std::vector<float>> waves_;  // by class
 };
 
 class SyntheticTokens final : public Synthetic {
