@@ -76,6 +76,14 @@ void add_model(std::vector<Key>& all) {
   keys.integer("vocabulary", &ModelConfig::vocabulary, between(2, 1e7), {"", "gpt: different tokens; 256 for bytes"});
 }
 
+void add_memory(std::vector<Key>& all) {
+  SectionKeys<ModelConfig> keys("memory", &JobConfig::model, all);
+  keys.text("recompute", &ModelConfig::recompute, {"none", "attention", "block"},
+            {"",
+             "What backward computes again instead of keeping it: the attention of each block (gpt), or the whole of "
+             "each block (gpt, convnet). Less memory, more time, the same results"});
+}
+
 std::string set_validation(DataSection& data, const Value& value) {
   if (value.text() != nullptr) {
     if (value.text()->empty()) return expected("a path in quotes, or a fraction", value);
@@ -233,6 +241,7 @@ std::vector<Key> make_schema() {
   add_optimizer(keys);
   add_schedule(keys);
   add_machine(keys);
+  add_memory(keys);
   add_watching(keys);
   return keys;
 }
@@ -250,6 +259,7 @@ const std::vector<SectionText>& schema_sections() {
       {"precision", "Number formats"},
       {"compute", "Hardware of a worker"},
       {"comm", "How workers share the work"},
+      {"memory", "What is kept for backward"},
       {"evaluate", "Validation while training"},
       {"checkpoint", "Saving"},
       {"log", "What is shown and recorded"}};

@@ -44,7 +44,12 @@ int Graph::parameter(const std::string& name, const Shape& shape, const Initiali
 
 Value Graph::append(const std::string& name, std::unique_ptr<Operation> operation, const std::vector<Value>& inputs,
                     const std::vector<int>& parameters) {
-  Node node{.name = name, .operation = std::move(operation), .traits = {}, .inputs = {}, .parameters = parameters};
+  Node node{.name = name,
+            .operation = std::move(operation),
+            .traits = {},
+            .inputs = {},
+            .parameters = parameters,
+            .segment = segment_};
   node.traits = node.operation->traits();
   require(inputs.size() <= kMaxInputs && parameters.size() <= kMaxParameters && node.traits.saved.size() <= kMaxSaved,
           "graph: an operation has more inputs, parameters or saved tensors than a Frame holds");

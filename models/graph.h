@@ -1,4 +1,4 @@
-// Defines: Value, Graph, NameScope: what a model computes, as a list of operations in forward order.
+// Defines: Value, Graph, NameScope, Segment: what a model computes, as a list of operations in forward order.
 //
 // A model is a function that calls the builder methods. They check shapes, declare parameters and append one operation
 // each. Nothing is planned or allocated here: see planner/plan.h and planned_graph.h.
@@ -35,6 +35,7 @@ struct Node {
   std::vector<int> inputs;      ///< values
   std::vector<int> parameters;  ///< indices in the table
   int output = -1;              ///< value, or -1 for the loss
+  int segment = -1;             ///< see Segment
 
   [[nodiscard]] bool is_loss() const { return output < 0; }
 };
@@ -95,6 +96,7 @@ class Graph {
 
  private:
   friend class NameScope;
+  friend class Segment;
 
   Value input(Value& slot, const char* what, const Shape& shape, DType dtype);
   [[nodiscard]] std::string scoped(const std::string& name) const { return scope_ + name; }
@@ -106,6 +108,7 @@ class Graph {
   ParameterTable parameters_;
   Value features_, tokens_, targets_;
   std::string scope_;  ///< "" or ends in a dot
+  int segment_ = -1, segments_ = 0;
 };
 
 /// While it lives, names in the graph begin with `name` and a dot.
@@ -119,6 +122,23 @@ class NameScope {
  private:
   Graph& graph_;
   std::string outer_;
+};
+
+/// The operations that are appended while it lives are run again in backward, just before their own: what they leave
+/// for each other is not kept in between (Chen et al. 2016, "Training deep nets with sublinear memory cost"). Does
+/// nothing where `recompute` is false, and within another segment.
+class Segment {
+ public:
+  Segment(Graph& graph, bool recompute) : graph_(graph), outer_(graph.segment_) {
+    if (recompute && outer_ < 0) graph.segment_ = graph.segments_++;
+  }
+  ~Segment() { graph_.segment_ = outer_; }
+  Segment(const Segment&) = delete;
+  Segment& operator=(const Segment&) = delete;
+
+ private:
+  Graph& graph_;
+  int outer_;
 };
 
 }  // namespace ballast

@@ -11,6 +11,9 @@ struct ModelConfig {
   std::string name = "mlp";  ///< "mlp" | "convnet" | "gpt"
   float dropout = 0.0F;
   std::string initializer = "auto";  ///< "auto" (what the model's paper uses) | "xavier" | "he" | "normal"
+  /// Key memory.recompute. What is computed again in backward instead of kept: "none", "attention" (gpt), "block" (gpt,
+  /// convnet). Changes memory and time, never results.
+  std::string recompute = "none";
 
   // mlp: features -> hidden[0] -> ... -> classes, ReLU between
   std::int64_t features = 784;

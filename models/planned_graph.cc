@@ -58,7 +58,7 @@ LossSums PlannedGraph::forward(const Batch& batch, Mode mode, const ParameterMem
   LossSums loss;
   for (std::size_t i = 0; i < graph_.nodes().size(); ++i) {
     const Stopwatch watch(seconds_[i].forward);
-    Frame frame = frame_of(i, batch, memory);
+    Frame frame = frame_of(i, batch, memory, /*again=*/false);
     frame.mode = mode;
     frame.loss = &loss;
     graph_.nodes()[i].operation->forward(frame);
@@ -76,9 +76,10 @@ void PlannedGraph::backward(const Batch& batch, const ParameterMemory& memory, f
   holds_ = Holds::kNothing;
   std::int64_t final_from = graph_.parameters().flat_size();
   for (std::size_t i = graph_.nodes().size(); i-- > 0;) {
+    for (const int again : plan_.nodes[i].again) run_forward_again(static_cast<std::size_t>(again), batch, memory);
     if (plan_.nodes[i].has_backward) {
       const Stopwatch watch(seconds_[i].backward);
-      Frame frame = frame_of(i, batch, memory);
+      Frame frame = frame_of(i, batch, memory, /*again=*/true);
       frame.loss_scale = loss_scale;
       frame.statistic_scale = statistic_scale;
       add_backward_spans(i, memory, frame);
@@ -94,6 +95,11 @@ std::vector<PlannedGraph::Seconds> PlannedGraph::take_seconds() {
   return std::exchange(seconds_, std::vector<Seconds>(seconds_.size()));
 }
 
+void PlannedGraph::run_forward_again(std::size_t index, const Batch& batch, const ParameterMemory& memory) {
+  const Stopwatch watch(seconds_[index].backward);
+  graph_.nodes()[index].operation->forward(frame_of(index, batch, memory, /*again=*/true));
+}
+
 void PlannedGraph::run_backward(std::size_t index, const Frame& frame) {
   const Node& node = graph_.nodes()[index];
   const NodePlan& plan = plan_.nodes[index];
@@ -101,21 +107,24 @@ void PlannedGraph::run_backward(std::size_t index, const Frame& frame) {
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {
     const GradientRoute& route = plan.routes[i];
     if (route.sum < 0) continue;
-    const auto at = [&](int storage) { return gradient_span(storage, node.inputs[i], frame.samples); };
+    const auto at = [&](int storage) { return span_like(node.inputs[i], storage, frame.samples); };
     backend_->add(at(route.addends[0]), at(route.addends[1]), at(route.sum));
   }
 }
 
-Frame PlannedGraph::frame_of(std::size_t index, const Batch& batch, const ParameterMemory& memory) const {
+Frame PlannedGraph::frame_of(std::size_t index, const Batch& batch, const ParameterMemory& memory, bool again) const {
   const Node& node = graph_.nodes()[index];
+  const std::vector<int>& storages = again ? plan_.value_storage_again : plan_.value_storage;
+  const std::vector<int>& saved_storages = again ? plan_.nodes[index].saved_again : plan_.nodes[index].saved;
+  const auto at = [&](int value) { return span_like(value, storages[static_cast<std::size_t>(value)], batch.samples); };
   Frame frame{.backend = *backend_};
   frame.samples = batch.samples;
-  for (std::size_t i = 0; i < node.inputs.size(); ++i) frame.x[i] = value_span(node.inputs[i], batch.samples);
-  if (!node.is_loss()) frame.y = value_span(node.output, batch.samples);
+  for (std::size_t i = 0; i < node.inputs.size(); ++i) frame.x[i] = at(node.inputs[i]);
+  if (!node.is_loss()) frame.y = at(node.output);
   for (std::size_t i = 0; i < node.traits.saved.size(); ++i) {
     const SavedTensor& saved = node.traits.saved[i];
     const std::int64_t elements = saved.per_sample ? saved.elements * batch.samples : saved.elements;
-    frame.saved[i] = span_of(plan_.nodes[index].saved[i], elements, graph_.wide_type());
+    frame.saved[i] = span_of(saved_storages[i], elements, graph_.wide_type());
   }
   for (std::size_t i = 0; i < node.parameters.size(); ++i) {
     const Parameter& p = graph_.parameters()[node.parameters[i]];
@@ -134,9 +143,9 @@ void PlannedGraph::add_backward_spans(std::size_t index, const ParameterMemory& 
   // Spans of values that are not kept are taken away: their memory holds something else by now.
   if (!node.traits.keeps_inputs) frame.x = {};
   if (!node.traits.keeps_output) frame.y = {};
-  if (!node.is_loss()) frame.dy = gradient_span(plan.output_gradient, node.output, frame.samples);
+  if (!node.is_loss()) frame.dy = span_like(node.output, plan.output_gradient, frame.samples);
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {
-    if (plan.routes[i].target >= 0) frame.dx[i] = gradient_span(plan.routes[i].target, node.inputs[i], frame.samples);
+    if (plan.routes[i].target >= 0) frame.dx[i] = span_like(node.inputs[i], plan.routes[i].target, frame.samples);
   }
   frame.accumulate = plan.routes[0].accumulate;
   for (std::size_t i = 0; i < node.parameters.size(); ++i) {
@@ -189,10 +198,10 @@ DeviceSpan PlannedGraph::span_of(int storage, std::int64_t elements, DType dtype
 }
 
 DeviceSpan PlannedGraph::value_span(int value, std::int64_t samples) const {
-  return gradient_span(plan_.value_storage[static_cast<std::size_t>(value)], value, samples);
+  return span_like(value, plan_.value_storage[static_cast<std::size_t>(value)], samples);
 }
 
-DeviceSpan PlannedGraph::gradient_span(int storage, int value, std::int64_t samples) const {
+DeviceSpan PlannedGraph::span_like(int value, int storage, std::int64_t samples) const {
   const auto v = static_cast<std::size_t>(value);
   return span_of(storage, plan_.value_elements[v] * samples, graph_.values()[v].dtype);
 }

@@ -38,13 +38,15 @@ class PlannedGraph {
 
   void upload_inputs(const Batch& batch);
   void check_memory(const ParameterMemory& memory, bool gradients) const;
-  [[nodiscard]] Frame frame_of(std::size_t node, const Batch& batch, const ParameterMemory& memory) const;
+  /// `again`: as backward and a second forward see the tensors.
+  [[nodiscard]] Frame frame_of(std::size_t node, const Batch& batch, const ParameterMemory& memory, bool again) const;
+  void run_forward_again(std::size_t node, const Batch& batch, const ParameterMemory& memory);
   void add_backward_spans(std::size_t node, const ParameterMemory& memory, Frame& frame) const;
   void run_backward(std::size_t node, const Frame& frame);
   [[nodiscard]] DeviceSpan span_of(int storage, std::int64_t elements, DType dtype) const;
   [[nodiscard]] DeviceSpan value_span(int value, std::int64_t samples) const;
-  /// A storage that holds the gradient of `value`.
-  [[nodiscard]] DeviceSpan gradient_span(int storage, int value, std::int64_t samples) const;
+  /// A storage that holds `value` or its gradient.
+  [[nodiscard]] DeviceSpan span_like(int value, int storage, std::int64_t samples) const;
 
   Graph graph_;
   Plan plan_;

@@ -16,7 +16,7 @@ void GradientRouter::route_all() {
 void GradientRouter::route_node(int index) {
   const Node& node = graph_.nodes()[static_cast<std::size_t>(index)];
   NodePlan& plan = plan_.nodes[static_cast<std::size_t>(index)];
-  Step step{.time = 2 * static_cast<int>(graph_.nodes().size()) - 1 - index, .y = node.output};
+  Step step{.time = plan.backward_time, .y = node.output};
   if (!node.is_loss()) {
     step.dy = plan.output_gradient = gradient_of(node.output);
     require(step.dy >= 0, "planner: an operation runs backward before its gradient is there");
@@ -67,7 +67,7 @@ GradientRoute GradientRouter::compute(const Step& step, const Traits& traits) {
 
 int GradientRouter::first_target(const Step& step, const Traits& traits) {
   if (traits.gradient_in_place && may_overwrite_gradient(step)) return step.dy;
-  const int own = plan_.value_storage[static_cast<std::size_t>(step.x)];
+  const int own = plan_.value_storage_again[static_cast<std::size_t>(step.x)];
   if (traits.gradient_overwrites_input && plan_.storages[static_cast<std::size_t>(own)].last <= step.time) return own;
   return new_storage(step.x, step.time);
 }

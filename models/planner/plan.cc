@@ -17,7 +17,10 @@ class Planner {
 
   Plan plan() {
     for (int i = 0; i < operations_; ++i) node_plan(i).has_backward = runs_backward(i);
+    find_second_runs();
+    set_times();
     place_values();
+    place_values_again();
     place_saved();
     GradientRouter(graph_, plan_).route_all();
     find_ready_offsets();
@@ -33,7 +36,7 @@ class Planner {
   [[nodiscard]] const Node& node(int i) const { return graph_.nodes()[static_cast<std::size_t>(i)]; }
   [[nodiscard]] const ValueInfo& value(int v) const { return graph_.values()[static_cast<std::size_t>(v)]; }
   NodePlan& node_plan(int i) { return plan_.nodes[static_cast<std::size_t>(i)]; }
-  [[nodiscard]] int backward_time(int i) const { return 2 * operations_ - 1 - i; }
+  [[nodiscard]] int backward_time(int i) const { return plan_.nodes[static_cast<std::size_t>(i)].backward_time; }
   [[nodiscard]] bool runs_backward(int i) const { return node(i).is_loss() || value(node(i).output).needs_gradient; }
 
   int new_storage(std::int64_t bytes, int first, int last) {
@@ -45,39 +48,117 @@ class Planner {
     return Shape{plan_.max_samples, info.shape.elements(), size_of(info.dtype)}.elements();
   }
 
-  /// The last time somebody reads the value.
+  /// Somebody outside of the segment reads it, so it stays; or it belongs to no segment.
+  [[nodiscard]] bool is_kept(const ValueInfo& info) const {
+    const int segment = info.producer < 0 ? -1 : node(info.producer).segment;
+    const auto outside = [&](int reader) { return node(reader).segment != segment; };
+    return segment < 0 || std::any_of(info.readers.begin(), info.readers.end(), outside);
+  }
+
+  [[nodiscard]] bool read_in_backward(int reader) const {
+    return node(reader).traits.keeps_inputs && runs_backward(reader);
+  }
+  [[nodiscard]] bool read_by_own_backward(const ValueInfo& info) const {
+    return info.producer >= 0 && node(info.producer).traits.keeps_output && runs_backward(info.producer);
+  }
+
+  /// Of a value that is not kept: whether backward, or an operation that runs again, reads it.
+  [[nodiscard]] bool is_needed_again(const ValueInfo& info) const {
+    return read_by_own_backward(info) || std::any_of(info.readers.begin(), info.readers.end(), [&](int reader) {
+             return read_in_backward(reader) || runs_again(reader);
+           });
+  }
+
+  /// Readers come after what they read, so their answers are there.
+  void find_second_runs() {
+    again_.assign(static_cast<std::size_t>(operations_), kNever);
+    for (int i = operations_ - 1; i >= 0; --i) {
+      if (node(i).segment < 0 || node(i).is_loss()) continue;
+      const bool for_values = !is_kept(value(node(i).output)) && is_needed_again(value(node(i).output));
+      const bool for_saved = runs_backward(i) && !node(i).traits.saved.empty();
+      if (for_values || for_saved) again_[static_cast<std::size_t>(i)] = 0;
+    }
+  }
+
+  [[nodiscard]] int again_time(int i) const { return again_[static_cast<std::size_t>(i)]; }
+  [[nodiscard]] bool runs_again(int i) const { return again_time(i) != kNever; }
+
+  void set_times() {
+    int time = operations_;
+    for (int i = operations_ - 1; i >= 0; --i) {
+      const int segment = node(i).segment;
+      if (segment >= 0 && (i + 1 == operations_ || node(i + 1).segment != segment)) {
+        int first = i;
+        while (first > 0 && node(first - 1).segment == segment) --first;
+        for (int j = first; j <= i; ++j) {
+          if (!runs_again(j)) continue;
+          again_[static_cast<std::size_t>(j)] = time++;
+          node_plan(i).again.push_back(j);
+        }
+      }
+      node_plan(i).backward_time = time++;
+    }
+  }
+
+  /// The last time somebody reads the value in its first life, which for a kept value is the only one.
   [[nodiscard]] int last_read(const ValueInfo& info) const {
     int last = std::max(info.producer, 0);
+    for (const int reader : info.readers) last = std::max(last, reader);
+    return is_kept(info) ? std::max(last, last_read_again(info)) : last;
+  }
+
+  /// ... in backward or by operations that run again; where nobody does, 0.
+  [[nodiscard]] int last_read_again(const ValueInfo& info) const {
+    // An operation that runs again writes its output again.
+    int last = info.producer >= 0 && runs_again(info.producer) ? again_time(info.producer) : 0;
     for (const int reader : info.readers) {
-      const bool kept = node(reader).traits.keeps_inputs && runs_backward(reader);
-      last = std::max(last, kept ? backward_time(reader) : reader);
+      if (runs_again(reader)) last = std::max(last, again_time(reader));
+      if (read_in_backward(reader)) last = std::max(last, backward_time(reader));
     }
-    if (info.producer >= 0 && node(info.producer).traits.keeps_output && runs_backward(info.producer)) {
-      last = std::max(last, backward_time(info.producer));
-    }
-    return last;
+    return read_by_own_backward(info) ? std::max(last, backward_time(info.producer)) : last;
+  }
+
+  void extend(int storage, int last) {
+    auto& now = plan_.storages[static_cast<std::size_t>(storage)].last;
+    now = std::max(now, last);
   }
 
   void place_values() {
     for (const ValueInfo& info : graph_.values()) {
       plan_.value_elements.push_back(info.shape.elements());
-      int storage = info.producer >= 0 ? storage_to_take_over(info) : -1;
-      if (storage < 0) storage = new_storage(bytes_of(info), std::max(info.producer, 0), 0);
-      auto& last = plan_.storages[static_cast<std::size_t>(storage)].last;
-      last = std::max(last, last_read(info));
       // Inputs are uploaded before the first operation runs.
-      if (info.producer < 0) plan_.storages[static_cast<std::size_t>(storage)].first = 0;
+      const int first = std::max(info.producer, 0);
+      int storage = info.producer >= 0 ? storage_to_take_over(info, first, plan_.value_storage) : -1;
+      if (storage < 0) storage = new_storage(bytes_of(info), first, first);
+      extend(storage, last_read(info));
       plan_.value_storage.push_back(storage);
     }
   }
 
-  /// The storage of an input that the producer may write its output into, because nobody reads that input any more; or
-  /// -1.
-  [[nodiscard]] int storage_to_take_over(const ValueInfo& info) const {
+  /// Second lives, in the order in which the operations run again. Nobody asks where a value is that does not live
+  /// again.
+  void place_values_again() {
+    plan_.value_storage_again = plan_.value_storage;
+    for (int i = operations_ - 1; i >= 0; --i) {
+      for (const int again : node_plan(i).again) {
+        const ValueInfo& info = value(node(again).output);
+        if (is_kept(info)) continue;
+        const int first = again_time(again);
+        int storage = storage_to_take_over(info, first, plan_.value_storage_again);
+        if (storage < 0) storage = new_storage(bytes_of(info), first, first);
+        extend(storage, last_read_again(info));
+        plan_.value_storage_again[static_cast<std::size_t>(node(again).output)] = storage;
+      }
+    }
+  }
+
+  /// The storage of an input that the producer, running at `time`, may write its output into, because nobody reads that
+  /// input any more; or -1.
+  [[nodiscard]] int storage_to_take_over(const ValueInfo& info, int time, const std::vector<int>& storages) const {
     if (!node(info.producer).traits.in_place) return -1;
     for (const int input : node(info.producer).inputs) {
-      const int storage = plan_.value_storage[static_cast<std::size_t>(input)];
-      const bool free = plan_.storages[static_cast<std::size_t>(storage)].last <= info.producer;
+      const int storage = storages[static_cast<std::size_t>(input)];
+      const bool free = plan_.storages[static_cast<std::size_t>(storage)].last <= time;
       if (free && value(input).dtype == info.dtype && value(input).shape.elements() == info.shape.elements())
         return storage;
     }
@@ -89,7 +170,10 @@ class Planner {
       for (const SavedTensor& saved : node(i).traits.saved) {
         const std::int64_t samples = saved.per_sample ? plan_.max_samples : 1;
         const std::int64_t bytes = Shape{samples, saved.elements, size_of(graph_.wide_type())}.elements();
-        node_plan(i).saved.push_back(new_storage(bytes, i, node_plan(i).has_backward ? backward_time(i) : i));
+        const int last = node_plan(i).has_backward ? backward_time(i) : i;
+        const bool again = runs_again(i);
+        node_plan(i).saved.push_back(new_storage(bytes, i, again ? i : last));
+        node_plan(i).saved_again.push_back(again ? new_storage(bytes, again_time(i), last) : node_plan(i).saved.back());
       }
     }
   }
@@ -112,8 +196,11 @@ class Planner {
     }
   }
 
+  static constexpr int kNever = -1;
+
   const Graph& graph_;
   int operations_;
+  std::vector<int> again_;  // when each operation runs forward again, or kNever
   Plan plan_;
 };
 

@@ -1,9 +1,11 @@
 // Defines: GradientRoute, NodePlan, Plan, make_plan: where every tensor of a pass lives, decided before anything is
 // allocated.
 //
-// Time: operation i of n runs forward at time i and backward at time 2 n - 1 - i. A value lives from its operation to
-// its last reader in forward, or in backward where an operation says that its backward reads it. Several values may
-// share one storage when one takes over the memory of another that nobody reads any more.
+// Time: operation i of n runs forward at time i; backward follows, last operation first. Before the backward of a
+// segment (graph.h) those of its operations run forward again whose results it needs. A value lives from its operation
+// to its last reader in forward, or in backward where an operation says that its backward reads it; a value that is
+// only read within its segment lives twice instead. Several values may share one storage when one takes over the memory
+// of another that nobody reads any more.
 #pragma once
 
 #include <array>
@@ -27,7 +29,10 @@ struct NodePlan {
   bool has_backward = false;
   bool calls_backward = false;  ///< false where the gradient is only passed on
   int output_gradient = -1;     ///< storage
-  std::vector<int> saved;       ///< storages
+  int backward_time = 0;
+  std::vector<int> again;        ///< operations that run forward again before this backward, in order
+  std::vector<int> saved;        ///< storages
+  std::vector<int> saved_again;  ///< the same as backward and a second forward see them
   std::array<GradientRoute, kMaxInputs> routes;
   /// After the backward of this operation, parameter gradients at flat offsets >= this are final.
   std::int64_t ready_offset = 0;
@@ -39,6 +44,7 @@ struct Plan {
   std::vector<Storage> storages;
   std::vector<NodePlan> nodes;               ///< as Graph::nodes
   std::vector<int> value_storage;            ///< as Graph::values
+  std::vector<int> value_storage_again;      ///< the same as backward and a second forward see them
   std::vector<std::int64_t> value_elements;  ///< of one sample
 };
 

@@ -32,6 +32,7 @@ Value convolve(Graph& g, Value x_YXI, std::int64_t outputs, std::int64_t kernel,
 
 /// relu(bn(conv(relu(bn(conv(x))))) + skip(x)); the skip is a projection where the shape changes.
 Value block(Graph& g, Value x_YXI, std::int64_t outputs, std::int64_t stride, const ModelConfig& c) {
+  const Segment segment(g, c.recompute == "block");
   Value y_YXO = g.relu(convolve(g, x_YXI, outputs, 3, stride, "conv1", "bn1", c));
   y_YXO = convolve(g, y_YXO, outputs, 3, 1, "conv2", "bn2", c);
   const bool same_shape = stride == 1 && g.info(x_YXI).shape.last() == outputs;

@@ -31,6 +31,7 @@ float residual_gain(const ModelConfig& c) { return 1.0F / std::sqrt(2.0F * stati
 
 Value attention(Graph& g, Value x_TC, const ModelConfig& c) {
   const NameScope scope(g, "attention");
+  const Segment segment(g, c.recompute == "attention");
   const Value y_TC = g.attention(linear(g, x_TC, 3 * c.width, "qkv", c), c.heads);
   return g.dropout(linear(g, y_TC, c.width, "proj", c, residual_gain(c)), c.dropout);
 }
@@ -42,6 +43,7 @@ Value mlp(Graph& g, Value x_TC, const ModelConfig& c) {
 }
 
 Value block(Graph& g, Value x_TC, const ModelConfig& c) {
+  const Segment segment(g, c.recompute == "block");
   x_TC = g.add(x_TC, attention(g, g.layer_norm(x_TC, "ln_1"), c));
   return g.add(x_TC, mlp(g, g.layer_norm(x_TC, "ln_2"), c));
 }

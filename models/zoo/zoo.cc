@@ -21,6 +21,8 @@ void check_common(const ModelConfig& config) {
   check.expect(
       known_initializer(config.initializer),
       "model.initializer = \"" + config.initializer + "\" is unknown: use \"auto\", \"xavier\", \"he\" or \"normal\"");
+  check.expect(config.recompute == "none" || config.recompute == "attention" || config.recompute == "block",
+               "memory.recompute = \"" + config.recompute + "\" is unknown: use \"none\", \"attention\" or \"block\"");
   check.raise();
 }
 

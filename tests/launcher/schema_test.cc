@@ -68,6 +68,7 @@ const std::map<std::string, std::string>& other_values() {
       {"comm.bucket_mib", "0.5"},
       {"comm.coordinators", "3"},
       {"comm.share_memory", "false"},
+      {"memory.recompute", "\"block\""},
       {"evaluate.every", "200"},
       {"evaluate.batches", "20"},
       {"evaluate.patience", "5"},

@@ -36,12 +36,18 @@ Value random_operation(Graph& g, std::mt19937& random, const std::vector<Value>&
   }
 }
 
-/// Values are read any number of times, by later operations or by the sum at the end.
-Graph random_graph(unsigned seed, int operations) {
+/// Values are read any number of times, by later operations or by the sum at the end. `segments`: runs of one to five
+/// operations are run again in backward.
+Graph random_graph(unsigned seed, int operations, bool segments = false) {
   std::mt19937 random(seed);
+  std::mt19937 lengths(seed + 1);  // of its own, so that the operations do not depend on the segments
   Graph g(DType::kF64);
   std::vector<Value> values = {g.linear(g.features({kWidth}), kWidth, "first", kNormal)};
-  for (int i = 0; i < operations; ++i) values.push_back(random_operation(g, random, values, i));
+  for (int i = 0; i < operations;) {
+    const Segment segment(g, segments && lengths() % 4 != 0);
+    const int end = std::min(operations, i + 1 + static_cast<int>(lengths() % 5));
+    for (; i < end; ++i) values.push_back(random_operation(g, random, values, i));
+  }
   Value sum = values.back();
   for (const Value v : values) {
     if (g.info(v).readers.empty() && v.index != sum.index) sum = g.add(sum, v);
@@ -53,7 +59,7 @@ Graph random_graph(unsigned seed, int operations) {
 
 TEST(Plan, KeepsTensorsThatLiveTogetherApart) {
   for (unsigned seed = 0; seed < 100; ++seed) {
-    const Graph graph = random_graph(seed, 5 + static_cast<int>(seed % 25));
+    const Graph graph = random_graph(seed, 5 + static_cast<int>(seed % 25), seed % 2 == 0);
     const Plan plan = make_plan(graph, 37);
     std::int64_t end = 0;
     for (std::size_t i = 0; i < plan.storages.size(); ++i) {
@@ -99,12 +105,46 @@ TEST(Plan, NeverAccumulatesIntoTheGradientThatTheOperationReads) {
 TEST(Plan, GivesTheGradientsOfRandomGraphs) {
   for (unsigned seed = 0; seed < 60; ++seed) {
     ReferenceBackend backend;
-    Model model(std::make_unique<PlannedGraph>(random_graph(seed, 4 + static_cast<int>(seed % 12)), 3), kInput);
+    Graph graph = random_graph(seed, 4 + static_cast<int>(seed % 12), seed % 2 == 0);
+    Model model(std::make_unique<PlannedGraph>(std::move(graph), 3), kInput);
     ModelRun run(std::move(model), backend);
     randomise_values(run, seed, 0.2);
     SCOPED_TRACE("graph " + std::to_string(seed));
     expect_gradients_match(run, ExampleBatch(kInput, 2, seed).all(), 4);
   }
+}
+
+TEST(Plan, SegmentsChangeNoBitOfTheGradients) {
+  for (unsigned seed = 0; seed < 60; ++seed) {
+    std::vector<std::vector<double>> gradients;
+    for (const bool segments : {false, true}) {
+      ReferenceBackend backend;
+      Model model(std::make_unique<PlannedGraph>(random_graph(seed, 20, segments), 3), kInput);
+      ModelRun run(std::move(model), backend);
+      randomise_values(run, seed, 0.2);
+      const ExampleBatch batch(kInput, 2, seed);
+      run.forward(batch.all());
+      run.backward(batch.all(), 0.5F);
+      gradients.push_back(run.gradients());
+    }
+    EXPECT_EQ(gradients[0], gradients[1]) << "graph " << seed;
+  }
+}
+
+TEST(Plan, KeepsOnlyTheBordersOfSegments) {
+  const auto arena = [](bool recompute) {
+    Graph g(DType::kF32);
+    Value x = g.linear(g.features({64}), 64, "first", kNormal);
+    for (int i = 0; i < 16; ++i) {
+      const Segment segment(g, recompute);
+      const std::string n = std::to_string(i);
+      const Value wide = g.gelu(g.linear(g.layer_norm(x, "norm" + n), 256, "up" + n, kNormal));
+      x = g.add(x, g.linear(wide, 64, "down" + n, kNormal));
+    }
+    g.cross_entropy(g.linear(x, 3, "last", kNormal), g.targets(1));
+    return make_plan(g, 64).arena_bytes;
+  };
+  EXPECT_LT(arena(true), arena(false) / 4);
 }
 
 TEST(Plan, PassesTheGradientOfAResidualStreamWithoutCopies) {
