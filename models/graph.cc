@@ -73,18 +73,10 @@ Value Graph::append(const std::string& name, std::unique_ptr<Operation> operatio
 }
 
 Value Graph::linear(Value x, std::int64_t outputs, const std::string& name, const Initializer& weights) {
-  auto operation = linear_operation(info(x).shape, outputs, /*bias=*/true);
+  auto operation = linear_operation(info(x).shape, outputs);
   const int weight = parameter(name + ".weight", {outputs, info(x).shape.last()}, weights);
   const int bias = parameter(name + ".bias", {outputs}, kZeros);
   return append(scoped(name), std::move(operation), {x}, {weight, bias});
-}
-
-Value Graph::tied_linear(Value x, int weight, const std::string& name) {
-  const Parameter& tied = parameters_[weight];
-  if (tied.shape.rank() != 2 || tied.shape[1] != info(x).shape.last()) {
-    throw Error(name + ": input " + info(x).shape.to_string() + " does not fit " + tied.name + tied.shape.to_string());
-  }
-  return append(scoped(name), linear_operation(info(x).shape, tied.shape[0], /*bias=*/false), {x}, {weight});
 }
 
 Value Graph::convolution(Value x, std::int64_t outputs, std::int64_t kernel, std::int64_t stride,
@@ -139,8 +131,17 @@ Value Graph::average_pool(Value x) {
 }
 
 void Graph::cross_entropy(Value logits, Value targets) {
-  auto operation = cross_entropy_operation(info(logits).shape, info(targets).shape);
-  append(scoped("loss"), std::move(operation), {logits, targets}, {});
+  end("loss", cross_entropy_operation(info(logits).shape, info(targets).shape), {logits, targets}, {});
+}
+
+void Graph::linear_cross_entropy(Value x, int weight, Value targets, const std::string& name, std::int64_t most_rows) {
+  end(name, linear_cross_entropy_operation(info(x).shape, parameters_[weight].shape, info(targets).shape, most_rows),
+      {x, targets}, {weight});
+}
+
+void Graph::end(const std::string& name, std::unique_ptr<Operation> operation, const std::vector<Value>& inputs,
+                const std::vector<int>& parameters) {
+  append(scoped(name), std::move(operation), inputs, parameters);
   values_.pop_back();  // the loss goes to the host: it is no tensor of the graph
   nodes_.back().output = -1;
 }
@@ -148,13 +149,13 @@ void Graph::cross_entropy(Value logits, Value targets) {
 // --- the whole
 // --------------------------------------------------------------------------------------------------------
 
-Value Graph::logits() const {
+const Node& Graph::loss() const {
   require(!nodes_.empty() && nodes_.back().is_loss(), "graph: it does not end in a loss");
-  return {nodes_.back().inputs[0]};
+  return nodes_.back();
 }
 
 void Graph::check_complete() const {
-  require(info(logits()).needs_gradient, "graph: the loss depends on no parameter");
+  require(info({loss().inputs[0]}).needs_gradient, "graph: the loss depends on no parameter");
   for (std::size_t v = 0; v < values_.size(); ++v) {
     const int producer = values_[v].producer;
     if (values_[v].readers.empty()) {

@@ -59,8 +59,6 @@ class Graph {
   // --- operations: see operations/operations.h for the mathematics. `name` prefixes the parameters
   // --------------------------
   Value linear(Value x, std::int64_t outputs, const std::string& name, const Initializer& weights);
-  /// Without bias, by a weight_OI that is declared already.
-  Value tied_linear(Value x, int weight, const std::string& name);
   /// Without bias; pad = kernel / 2.
   Value convolution(Value x, std::int64_t outputs, std::int64_t kernel, std::int64_t stride, const std::string& name,
                     const Initializer& weights);
@@ -75,6 +73,9 @@ class Graph {
   Value average_pool(Value x);
   /// Ends the graph.
   void cross_entropy(Value logits, Value targets);
+  /// Ends the graph, with logits = x weight^T, by a weight_VC that is declared already, `most_rows` of them at a time
+  /// (0: a good number).
+  void linear_cross_entropy(Value x, int weight, Value targets, const std::string& name, std::int64_t most_rows = 0);
 
   /// Appends an operation. Returns its output (an index of -1 for the loss).
   Value append(const std::string& name, std::unique_ptr<Operation> operation, const std::vector<Value>& inputs,
@@ -89,7 +90,7 @@ class Graph {
   [[nodiscard]] Value features_input() const { return features_; }
   [[nodiscard]] Value tokens_input() const { return tokens_; }
   [[nodiscard]] Value targets_input() const { return targets_; }
-  [[nodiscard]] Value logits() const;  ///< what the loss reads
+  [[nodiscard]] const Node& loss() const;  ///< the last operation; throws Error while it is no loss
 
   /// Throws Error unless the graph ends in its loss and every value is read.
   void check_complete() const;
@@ -100,6 +101,8 @@ class Graph {
 
   Value input(Value& slot, const char* what, const Shape& shape, DType dtype);
   [[nodiscard]] std::string scoped(const std::string& name) const { return scope_ + name; }
+  void end(const std::string& name, std::unique_ptr<Operation> operation, const std::vector<Value>& inputs,
+           const std::vector<int>& parameters);
   int declare(const std::string& name, const Shape& shape, ParameterKind kind, const Initializer& initializer);
 
   DType compute_;

@@ -135,6 +135,13 @@ void Model::backward(const Batch& batch, const ParameterMemory& memory, float lo
   graph_->backward(batch, memory, loss_scale, statistic_scale, ready);
 }
 
+LossSums Model::forward_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale,
+                                 float statistic_scale, const GradientsReady& ready,
+                                 const std::function<void()>& forward_done) {
+  check_batch(batch, input_, max_samples());
+  return graph_->forward_backward(batch, memory, loss_scale, statistic_scale, ready, forward_done);
+}
+
 void Model::download_logits(std::span<const std::int64_t> rows, std::span<float> logits) {
   graph_->download_logits(rows, logits);
 }

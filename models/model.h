@@ -93,6 +93,9 @@ class Model {
   /// (samples in it).
   void backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
                 const GradientsReady& ready);
+  /// Both in one, and cheaper where the loss can be found in backward. `forward_done` is called in between.
+  LossSums forward_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
+                            const GradientsReady& ready, const std::function<void()>& forward_done = {});
   /// After forward: logits of the rows asked for, as f32 [rows.size(), classes]. A row is sample * positions +
   /// position.
   void download_logits(std::span<const std::int64_t> rows, std::span<float> logits);

@@ -37,8 +37,9 @@ struct Frame {
   float loss_scale = 1.0F;
   float statistic_scale = 1.0F;
 
+  DeviceSpan scratch;        ///< Operation::scratch_elements(samples) in the compute type; keeps nothing between calls
   DropoutKey dropout;        ///< rate is the operation's to fill in
-  LossSums* loss = nullptr;  ///< forward: where the loss operation leaves its sums
+  LossSums* loss = nullptr;  ///< the loss operation adds its sums; in backward too where its traits say so
 };
 
 /// A side tensor that forward leaves for backward (means, log-sum-exp): f32, or f64 in f64 graphs.
@@ -61,8 +62,9 @@ struct Traits {
   bool in_place = false;                   ///< y may be the memory of x[0]
   bool gradient_in_place = false;          ///< dx[0] may be the memory of dy
   bool gradient_overwrites_input = false;  ///< dx[0] may be the memory of x[0]
-  bool passes_gradient = false;  ///< dx[i] equals dy for every input: the planner aliases it, backward() is not called
-  bool accumulates = false;      ///< honours Frame::accumulate
+  bool passes_gradient = false;   ///< dx[i] equals dy for every input: the planner aliases it, backward() is not called
+  bool accumulates = false;       ///< honours Frame::accumulate
+  bool loss_in_backward = false;  ///< backward() finds the loss as well: where both are wanted, forward() need not run
   bool always_writes_gradient = false;  ///< backward needs a dx[0] even where nobody wants it
   std::vector<SavedTensor> saved;
   Flops flops;
@@ -74,8 +76,12 @@ class Operation {
   [[nodiscard]] virtual const char* kind() const = 0;  ///< "linear"
   [[nodiscard]] virtual Shape output() const = 0;      ///< of one sample; ignored for the loss
   [[nodiscard]] virtual Traits traits() const = 0;
+  /// Elements of Frame::scratch for a pass with `samples` samples; never falls as they grow.
+  [[nodiscard]] virtual std::int64_t scratch_elements([[maybe_unused]] std::int64_t samples) const { return 0; }
   virtual void forward(const Frame& frame) const = 0;
   virtual void backward(const Frame& frame) const = 0;
+  /// Of a loss operation: logits of one row of the last forward, as f32 or in the compute type.
+  [[nodiscard]] virtual ConstDeviceSpan logits(const Frame& frame, std::int64_t row) const;
 };
 
 }  // namespace ballast

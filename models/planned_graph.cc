@@ -47,24 +47,39 @@ void PlannedGraph::allocate(Backend& backend, std::uint64_t seed) {
   seed_ = seed;
   holds_ = Holds::kNothing;
   arena_ = Buffer(backend, plan_.arena_bytes / size_of(DType::kF32), DType::kF32);
-  const ValueInfo& logits = graph_.info(graph_.logits());
-  row_bytes_.resize(static_cast<std::size_t>(logits.shape.last() * size_of(logits.dtype)));
 }
 
 LossSums PlannedGraph::forward(const Batch& batch, Mode mode, const ParameterMemory& memory) {
+  return run_forward(batch, mode, memory, graph_.nodes().size());
+}
+
+LossSums PlannedGraph::forward_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale,
+                                        float statistic_scale, const GradientsReady& ready,
+                                        const std::function<void()>& forward_done) {
+  const bool later = graph_.loss().traits.loss_in_backward;
+  const LossSums first = run_forward(batch, Mode::kTrain, memory, graph_.nodes().size() - (later ? 1 : 0));
+  if (forward_done) forward_done();
+  const LossSums second = run_backward(batch, memory, loss_scale, statistic_scale, ready);
+  return later ? second : first;
+}
+
+LossSums PlannedGraph::run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory,
+                                   std::size_t operations) {
   require(backend_ != nullptr, "model: allocate() must come before forward()");
   check_memory(memory, /*gradients=*/false);
   upload_inputs(batch);
   LossSums loss;
-  for (std::size_t i = 0; i < graph_.nodes().size(); ++i) {
+  for (std::size_t i = 0; i < operations; ++i) {
     const Stopwatch watch(seconds_[i].forward);
-    Frame frame = frame_of(i, batch, memory, /*again=*/false);
+    Frame frame = frame_of(i, batch.samples, memory, /*again=*/false);
+    frame.dropout = dropout_of(i, batch);
     frame.mode = mode;
     frame.loss = &loss;
     graph_.nodes()[i].operation->forward(frame);
   }
   holds_ = mode == Mode::kTrain ? Holds::kTrained : Holds::kEvaluated;
   samples_ = batch.samples;
+  memory_ = memory;
   return loss;
 }
 
@@ -72,23 +87,32 @@ void PlannedGraph::backward(const Batch& batch, const ParameterMemory& memory, f
                             const GradientsReady& ready) {
   require(holds_ == Holds::kTrained && samples_ == batch.samples,
           "model: backward() must follow forward(kTrain) of the same batch");
+  run_backward(batch, memory, loss_scale, statistic_scale, ready);
+}
+
+LossSums PlannedGraph::run_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale,
+                                    float statistic_scale, const GradientsReady& ready) {
   check_memory(memory, /*gradients=*/true);
+  LossSums loss;
   holds_ = Holds::kNothing;
   std::int64_t final_from = graph_.parameters().flat_size();
   for (std::size_t i = graph_.nodes().size(); i-- > 0;) {
     for (const int again : plan_.nodes[i].again) run_forward_again(static_cast<std::size_t>(again), batch, memory);
     if (plan_.nodes[i].has_backward) {
       const Stopwatch watch(seconds_[i].backward);
-      Frame frame = frame_of(i, batch, memory, /*again=*/true);
+      Frame frame = frame_of(i, batch.samples, memory, /*again=*/true);
+      frame.dropout = dropout_of(i, batch);
+      frame.loss = &loss;
       frame.loss_scale = loss_scale;
       frame.statistic_scale = statistic_scale;
       add_backward_spans(i, memory, frame);
-      run_backward(i, frame);
+      run_node_backward(i, frame);
     }
     if (plan_.nodes[i].ready_offset >= final_from) continue;
     final_from = plan_.nodes[i].ready_offset;
     if (ready) ready(final_from);
   }
+  return loss;
 }
 
 std::vector<PlannedGraph::Seconds> PlannedGraph::take_seconds() {
@@ -97,10 +121,12 @@ std::vector<PlannedGraph::Seconds> PlannedGraph::take_seconds() {
 
 void PlannedGraph::run_forward_again(std::size_t index, const Batch& batch, const ParameterMemory& memory) {
   const Stopwatch watch(seconds_[index].backward);
-  graph_.nodes()[index].operation->forward(frame_of(index, batch, memory, /*again=*/true));
+  Frame frame = frame_of(index, batch.samples, memory, /*again=*/true);
+  frame.dropout = dropout_of(index, batch);
+  graph_.nodes()[index].operation->forward(frame);
 }
 
-void PlannedGraph::run_backward(std::size_t index, const Frame& frame) {
+void PlannedGraph::run_node_backward(std::size_t index, const Frame& frame) {
   const Node& node = graph_.nodes()[index];
   const NodePlan& plan = plan_.nodes[index];
   if (plan.calls_backward) node.operation->backward(frame);
@@ -112,29 +138,34 @@ void PlannedGraph::run_backward(std::size_t index, const Frame& frame) {
   }
 }
 
-Frame PlannedGraph::frame_of(std::size_t index, const Batch& batch, const ParameterMemory& memory, bool again) const {
+Frame PlannedGraph::frame_of(std::size_t index, std::int64_t samples, const ParameterMemory& memory, bool again) const {
   const Node& node = graph_.nodes()[index];
   const std::vector<int>& storages = again ? plan_.value_storage_again : plan_.value_storage;
   const std::vector<int>& saved_storages = again ? plan_.nodes[index].saved_again : plan_.nodes[index].saved;
-  const auto at = [&](int value) { return span_like(value, storages[static_cast<std::size_t>(value)], batch.samples); };
+  const auto at = [&](int value) { return span_like(value, storages[static_cast<std::size_t>(value)], samples); };
   Frame frame{.backend = *backend_};
-  frame.samples = batch.samples;
+  frame.samples = samples;
   for (std::size_t i = 0; i < node.inputs.size(); ++i) frame.x[i] = at(node.inputs[i]);
   if (!node.is_loss()) frame.y = at(node.output);
   for (std::size_t i = 0; i < node.traits.saved.size(); ++i) {
     const SavedTensor& saved = node.traits.saved[i];
-    const std::int64_t elements = saved.per_sample ? saved.elements * batch.samples : saved.elements;
+    const std::int64_t elements = saved.per_sample ? saved.elements * samples : saved.elements;
     frame.saved[i] = span_of(saved_storages[i], elements, graph_.wide_type());
   }
   for (std::size_t i = 0; i < node.parameters.size(); ++i) {
     const Parameter& p = graph_.parameters()[node.parameters[i]];
     frame.w[i] = (p.compute == DType::kBF16 ? memory.compute_values : memory.values).subspan(p.offset, p.size);
   }
-  frame.dropout = {.seed = seed_,
-                   .step = batch.step,
-                   .operation = static_cast<std::uint32_t>(index),
-                   .first_sample = batch.first_sample};
+  const int scratch = again ? plan_.nodes[index].scratch_backward : plan_.nodes[index].scratch;
+  if (scratch >= 0) frame.scratch = span_of(scratch, node.operation->scratch_elements(samples), graph_.compute_type());
   return frame;
+}
+
+DropoutKey PlannedGraph::dropout_of(std::size_t index, const Batch& batch) const {
+  return {.seed = seed_,
+          .step = batch.step,
+          .operation = static_cast<std::uint32_t>(index),
+          .first_sample = batch.first_sample};
 }
 
 void PlannedGraph::add_backward_spans(std::size_t index, const ParameterMemory& memory, Frame& frame) const {
@@ -176,16 +207,20 @@ void PlannedGraph::check_memory(const ParameterMemory& memory, bool gradients) c
 
 void PlannedGraph::download_logits(std::span<const std::int64_t> rows, std::span<float> logits) {
   require(holds_ != Holds::kNothing, "model: download_logits() must follow forward(), before backward()");
-  const int value = graph_.logits().index;
-  const ConstDeviceSpan all = value_span(value, samples_);
-  const std::int64_t classes = graph_.info({value}).shape.last();
-  require(static_cast<std::int64_t>(logits.size()) == static_cast<std::int64_t>(rows.size()) * classes,
-          "model: download_logits() needs room for one float per class and row");
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    require(rows[i] >= 0 && rows[i] < all.size / classes, "model: download_logits() of a row beyond the batch");
-    const ConstDeviceSpan row = all.subspan(rows[i] * classes, classes);
-    const auto out = logits.subspan(i * static_cast<std::size_t>(classes), static_cast<std::size_t>(classes));
+  const std::size_t loss = graph_.nodes().size() - 1;
+  const Operation& operation = *graph_.loss().operation;
+  const Frame frame = frame_of(loss, samples_, memory_, /*again=*/false);
+  const std::int64_t all_rows = frame.x[1].size;  // one per target
+  std::size_t done = 0;
+  for (const std::int64_t row_number : rows) {
+    require(row_number >= 0 && row_number < all_rows, "model: download_logits() of a row beyond the batch");
+    const ConstDeviceSpan row = operation.logits(frame, row_number);
+    const auto classes = static_cast<std::size_t>(row.size);
+    require(logits.size() == rows.size() * classes,
+            "model: download_logits() needs room for one float per class and row");
+    const auto out = logits.subspan(done++ * classes, classes);
     const bool as_it_is = row.dtype == DType::kF32;
+    row_bytes_.resize(static_cast<std::size_t>(row.bytes()));
     backend_->download(row, as_it_is ? std::as_writable_bytes(out) : std::span<std::byte>(row_bytes_));
     backend_->synchronize();
     if (!as_it_is) widen(row.dtype, row_bytes_, out);

@@ -23,6 +23,8 @@ class PlannedGraph {
 
   /// See Model. The batch has been checked.
   LossSums forward(const Batch& batch, Mode mode, const ParameterMemory& memory);
+  LossSums forward_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
+                            const GradientsReady& ready, const std::function<void()>& forward_done);
   void backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
                 const GradientsReady& ready);
   /// Seconds of each operation's calls since the last call of this.
@@ -37,12 +39,16 @@ class PlannedGraph {
   enum class Holds : std::uint8_t { kNothing, kEvaluated, kTrained };
 
   void upload_inputs(const Batch& batch);
+  LossSums run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory, std::size_t operations);
+  LossSums run_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
+                        const GradientsReady& ready);
   void check_memory(const ParameterMemory& memory, bool gradients) const;
   /// `again`: as backward and a second forward see the tensors.
-  [[nodiscard]] Frame frame_of(std::size_t node, const Batch& batch, const ParameterMemory& memory, bool again) const;
+  [[nodiscard]] Frame frame_of(std::size_t node, std::int64_t samples, const ParameterMemory& memory, bool again) const;
+  [[nodiscard]] DropoutKey dropout_of(std::size_t node, const Batch& batch) const;
   void run_forward_again(std::size_t node, const Batch& batch, const ParameterMemory& memory);
   void add_backward_spans(std::size_t node, const ParameterMemory& memory, Frame& frame) const;
-  void run_backward(std::size_t node, const Frame& frame);
+  void run_node_backward(std::size_t node, const Frame& frame);
   [[nodiscard]] DeviceSpan span_of(int storage, std::int64_t elements, DType dtype) const;
   [[nodiscard]] DeviceSpan value_span(int value, std::int64_t samples) const;
   /// A storage that holds `value` or its gradient.
@@ -55,6 +61,7 @@ class PlannedGraph {
   std::uint64_t seed_ = 0;
   Holds holds_ = Holds::kNothing;
   std::int64_t samples_ = 0;          ///< of the last forward
+  ParameterMemory memory_;            ///< of the last forward
   std::vector<Seconds> seconds_;      ///< by operation
   std::vector<std::byte> row_bytes_;  ///< one row of logits in the compute type
 };

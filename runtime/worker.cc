@@ -83,17 +83,16 @@ void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, boo
   const auto loss_scale = static_cast<float>(1.0 / (size * static_cast<double>(model_.input().targets_per_sample)));
   const ParameterMemory memory{gradients_.values(), gradients_.compute_values(), gradients_.gradients(piece.shard)};
   const Batch batch = batch_of(samples, static_cast<std::int64_t>(piece.indices.size()), step, piece.first);
+  const GradientsReady keep = [](std::int64_t) {};
+  const GradientsReady send = [this](std::int64_t offset) { gradients_.gradients_ready(offset); };
   clock_.enter(Phase::kForward);
-  const LossSums sums = model_.forward(batch, Mode::kTrain, memory);
+  const LossSums sums =
+      model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size),
+                              last && ends_step ? send : keep, [this] { clock_.enter(Phase::kBackward); });
   const auto at = static_cast<std::size_t>(piece.shard);
   totals.loss[at] += sums.loss;
   totals.rows[at] += static_cast<double>(sums.rows);
   totals.correct[at] += static_cast<double>(sums.correct);
-
-  const GradientsReady keep = [](std::int64_t) {};
-  const GradientsReady send = [this](std::int64_t offset) { gradients_.gradients_ready(offset); };
-  clock_.enter(Phase::kBackward);
-  model_.backward(batch, memory, loss_scale, static_cast<float>(1.0 / size), last && ends_step ? send : keep);
 }
 
 }  // namespace ballast

@@ -6,7 +6,7 @@ namespace {
 
 class CrossEntropy final : public Operation {
  public:
-  explicit CrossEntropy(std::int64_t rows) : rows_(rows) {}
+  CrossEntropy(std::int64_t rows, std::int64_t classes) : rows_(rows), classes_(classes) {}
   [[nodiscard]] const char* kind() const override { return "cross_entropy"; }
   [[nodiscard]] Shape output() const override { return {}; }
   [[nodiscard]] Traits traits() const override {
@@ -21,8 +21,12 @@ class CrossEntropy final : public Operation {
     f.backend.softmax_cross_entropy_backward(f.samples * rows_, f.x[0], f.x[1], f.saved[0], f.loss_scale, f.dx[0]);
   }
 
+  [[nodiscard]] ConstDeviceSpan logits(const Frame& f, std::int64_t row) const override {
+    return f.x[0].subspan(row * classes_, classes_);
+  }
+
  private:
-  std::int64_t rows_;
+  std::int64_t rows_, classes_;
 };
 
 }  // namespace
@@ -31,7 +35,7 @@ std::unique_ptr<Operation> cross_entropy_operation(const Shape& logits, const Sh
   if (logits.rank() == 0 || logits.elements() / logits.last() != targets.elements()) {
     throw Error("cross_entropy: logits " + logits.to_string() + " and targets " + targets.to_string() + " do not fit");
   }
-  return std::make_unique<CrossEntropy>(targets.elements());
+  return std::make_unique<CrossEntropy>(targets.elements(), logits.last());
 }
 
 }  // namespace ballast

@@ -6,8 +6,7 @@ namespace {
 
 class Linear final : public Operation {
  public:
-  Linear(const Shape& x, std::int64_t outputs, bool bias)
-      : rows_(x.elements() / x.last()), inputs_(x.last()), outputs_(outputs), bias_(bias) {
+  Linear(const Shape& x, std::int64_t outputs) : rows_(x.elements() / x.last()), inputs_(x.last()), outputs_(outputs) {
     std::vector<std::int64_t> dims = x.dims();
     dims.back() = outputs;
     output_ = Shape(std::move(dims));
@@ -22,7 +21,7 @@ class Linear final : public Operation {
   /// y_RO = x_RI w_OI^T + b_O
   void forward(const Frame& f) const override {
     const MatmulShape shape{.m = f.samples * rows_, .n = outputs_, .k = inputs_, .transpose_b = true};
-    f.backend.matmul(shape, f.x[0], f.w[0], bias_ ? f.w[1] : ConstDeviceSpan{}, f.y);
+    f.backend.matmul(shape, f.x[0], f.w[0], f.w[1], f.y);
   }
 
   /// dw_OI += dy_RO^T x_RI, db_O += sum_R dy_RO, dx_RI = dy_RO w_OI
@@ -30,21 +29,20 @@ class Linear final : public Operation {
     const std::int64_t rows = f.samples * rows_;
     f.backend.matmul({.m = outputs_, .n = inputs_, .k = rows, .transpose_a = true, .accumulate = true}, f.dy, f.x[0],
                      {}, f.dw[0]);
-    if (bias_) f.backend.bias_backward(rows, f.dy, f.dw[1]);
+    f.backend.bias_backward(rows, f.dy, f.dw[1]);
     if (!f.dx[0].empty()) f.backend.matmul({.m = rows, .n = inputs_, .k = outputs_}, f.dy, f.w[0], {}, f.dx[0]);
   }
 
  private:
   std::int64_t rows_, inputs_, outputs_;
-  bool bias_;
   Shape output_;
 };
 
 }  // namespace
 
-std::unique_ptr<Operation> linear_operation(const Shape& x, std::int64_t outputs, bool bias) {
+std::unique_ptr<Operation> linear_operation(const Shape& x, std::int64_t outputs) {
   if (x.rank() == 0) throw Error("linear: the input must have at least one axis");
-  return std::make_unique<Linear>(x, outputs, bias);
+  return std::make_unique<Linear>(x, outputs);
 }
 
 }  // namespace ballast

@@ -17,8 +17,8 @@ namespace ballast {
 /// it, which name dropout masks, are those of the other types. Has no gradient: its input is data.
 std::unique_ptr<Operation> convert_operation(const Shape& x);
 
-/// y_RO = x_RI w_OI^T (+ b_O). w = {weight, bias} or {weight}. Rows R are all axes of x but the last.
-std::unique_ptr<Operation> linear_operation(const Shape& x, std::int64_t outputs, bool bias);
+/// y_RO = x_RI w_OI^T + b_O. w = {weight, bias}. Rows R are all axes of x but the last.
+std::unique_ptr<Operation> linear_operation(const Shape& x, std::int64_t outputs);
 
 /// y_YXO = convolution of x_YXI with w_OIKK. w = {weight}.
 std::unique_ptr<Operation> convolution_operation(const Shape& x, std::int64_t outputs, std::int64_t kernel,
@@ -55,5 +55,10 @@ std::unique_ptr<Operation> average_pool_operation(const Shape& x);
 
 /// Ends a graph: x = {logits_RV, targets_R}. Forward fills Frame::loss; backward scales by Frame::loss_scale.
 std::unique_ptr<Operation> cross_entropy_operation(const Shape& logits, const Shape& targets);
+
+/// Ends a graph: the cross-entropy of logits_RV = x_RC w_VC^T, which never exist as a whole. x = {x, targets_R},
+/// w = {weight}. At most `most_rows` rows of logits exist at a time; 0: as many as 64 MiB of bf16 hold.
+std::unique_ptr<Operation> linear_cross_entropy_operation(const Shape& x, const Shape& weight, const Shape& targets,
+                                                          std::int64_t most_rows);
 
 }  // namespace ballast

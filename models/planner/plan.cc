@@ -22,6 +22,7 @@ class Planner {
     place_values();
     place_values_again();
     place_saved();
+    place_scratch();
     GradientRouter(graph_, plan_).route_all();
     find_ready_offsets();
     plan_.arena_bytes = place_storages(plan_.storages);
@@ -175,6 +176,17 @@ class Planner {
         node_plan(i).saved.push_back(new_storage(bytes, i, again ? i : last));
         node_plan(i).saved_again.push_back(again ? new_storage(bytes, again_time(i), last) : node_plan(i).saved.back());
       }
+    }
+  }
+
+  /// Only loss operations have scratch so far, and those never run again.
+  void place_scratch() {
+    for (int i = 0; i < operations_; ++i) {
+      const std::int64_t elements = node(i).operation->scratch_elements(plan_.max_samples);
+      if (elements == 0) continue;
+      const std::int64_t bytes = Shape{elements, size_of(graph_.compute_type())}.elements();
+      node_plan(i).scratch = new_storage(bytes, i, i);
+      node_plan(i).scratch_backward = new_storage(bytes, backward_time(i), backward_time(i));
     }
   }
 

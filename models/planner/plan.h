@@ -30,9 +30,10 @@ struct NodePlan {
   bool calls_backward = false;  ///< false where the gradient is only passed on
   int output_gradient = -1;     ///< storage
   int backward_time = 0;
-  std::vector<int> again;        ///< operations that run forward again before this backward, in order
-  std::vector<int> saved;        ///< storages
-  std::vector<int> saved_again;  ///< the same as backward and a second forward see them
+  std::vector<int> again;                   ///< operations that run forward again before this backward, in order
+  int scratch = -1, scratch_backward = -1;  ///< storages, -1 for none
+  std::vector<int> saved;                   ///< storages
+  std::vector<int> saved_again;             ///< the same as backward and a second forward see them
   std::array<GradientRoute, kMaxInputs> routes;
   /// After the backward of this operation, parameter gradients at flat offsets >= this are final.
   std::int64_t ready_offset = 0;

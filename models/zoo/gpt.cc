@@ -66,7 +66,7 @@ Graph build_gpt(const ModelConfig& c, DType compute, InputSpec& input) {
     const NameScope scope(g, "blocks." + std::to_string(i));
     x_TC = block(g, x_TC, c);
   }
-  g.cross_entropy(g.tied_linear(g.layer_norm(x_TC, "ln_f"), wte, "head"), g.targets(c.context));
+  g.linear_cross_entropy(g.layer_norm(x_TC, "ln_f"), wte, g.targets(c.context), "head");
   return g;
 }
 

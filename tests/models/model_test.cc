@@ -87,6 +87,31 @@ TEST_F(AGpt, GivesLogitsOnlyWhileItHoldsThem) {
   EXPECT_THROW(run_.model().download_logits(row, logits), Error);
 }
 
+TEST_F(AGpt, GivesTheSameInOnePassAsInTwo) {
+  const LossSums apart = run_.forward(data_.all());
+  run_.backward(data_.all(), 0.5F);
+  const std::vector<double> gradients = run_.gradients();
+  run_.zero_gradients();
+  bool forward_done = false;
+  const LossSums together = run_.forward_backward(data_.all(), 0.5F, [&] { forward_done = true; });
+  EXPECT_TRUE(forward_done);
+  EXPECT_EQ(together.loss, apart.loss);
+  EXPECT_EQ(together.rows, apart.rows);
+  EXPECT_EQ(together.correct, apart.correct);
+  EXPECT_EQ(run_.gradients(), gradients);
+}
+
+TEST(Model, KeepsLogitsOfOneBlockOfRows) {
+  const auto arena = [](std::int64_t samples) {
+    return build_model({.name = "gpt", .layers = 1, .heads = 1, .width = 8, .context = 64, .vocabulary = 50000},
+                       DType::kF32, samples)
+        .arena_bytes();
+  };
+  const std::int64_t logits_of_a_sample = 64 * 50000 * 4;
+  EXPECT_GT(arena(2), 2 * logits_of_a_sample);
+  EXPECT_LT(arena(100), 12 * logits_of_a_sample);
+}
+
 TEST_F(AGpt, RunsBackwardOnlyAfterTraining) {
   EXPECT_THROW(run_.backward(data_.all()), Error);
   run_.forward(data_.all(), Mode::kEvaluate);

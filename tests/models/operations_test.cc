@@ -35,13 +35,14 @@ Model on_images(const Body& body) {
   return {std::make_unique<PlannedGraph>(std::move(g), kMaxSamples), input};
 }
 
-/// Tokens -> embedding -> body -> tied head -> loss.
+/// Tokens -> embedding -> body -> loss with tied head, whose logits exist four rows at a time: blocks that end within
+/// samples of five.
 Model on_tokens(const Body& body) {
   const InputSpec input{.kind = InputSpec::Kind::kTokens, .sample = {5}, .targets_per_sample = 5, .classes = 7};
   Graph g(DType::kF64);
   const int tokens = g.parameter("tokens", {7, 4}, kNormal), positions = g.parameter("positions", {5, 4}, kNormal);
   const Value y = body(g, g.embedding(g.tokens(5), tokens, positions));
-  g.cross_entropy(g.tied_linear(y, tokens, "head"), g.targets(5));
+  g.linear_cross_entropy(y, tokens, g.targets(5), "head", /*most_rows=*/4);
   return {std::make_unique<PlannedGraph>(std::move(g), kMaxSamples), input};
 }
 
@@ -138,11 +139,11 @@ TEST(Operations, RefuseShapesThatDoNotFit) {
   EXPECT_THROW(convolution_operation({4}, 1, 3, 1), Error);
   EXPECT_THROW(cross_entropy_operation({5, 3}, {4}), Error);
   EXPECT_THROW(embedding_operation({4}, {10, 3}, {5, 3}), Error);
-  EXPECT_THROW(linear_operation({}, 2, true), Error);
+  EXPECT_THROW(linear_operation({}, 2), Error);
 }
 
 TEST(Operations, FollowTheirShapeRules) {
-  EXPECT_EQ(linear_operation({4, 3}, 7, true)->output(), (Shape{4, 7}));
+  EXPECT_EQ(linear_operation({4, 3}, 7)->output(), (Shape{4, 7}));
   EXPECT_EQ(convolution_operation({7, 6, 2}, 5, 3, 2)->output(), (Shape{4, 3, 5}));
   EXPECT_EQ(convolution_operation({7, 6, 2}, 5, 1, 2)->output(), (Shape{4, 3, 5}));
   EXPECT_EQ(attention_operation({8, 12}, 2)->output(), (Shape{8, 4}));

@@ -98,6 +98,9 @@ class ModelRun {
                 const GradientsReady& ready = {}) {
     model_.backward(batch, memory(), loss_scale, statistic_scale, ready);
   }
+  LossSums forward_backward(const Batch& batch, float loss_scale, const std::function<void()>& forward_done) {
+    return model_.forward_backward(batch, memory(), loss_scale, 0.25F, {}, forward_done);
+  }
 
  private:
   void write(DeviceSpan device, const std::vector<double>& host) {
