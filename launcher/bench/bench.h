@@ -49,6 +49,7 @@ struct BenchText {
                                       const std::function<BenchText(BenchSite&)>& body);
 
 // The benchmarks, each in the file of its name.
+ExitCode bench_collective(const BenchCommand& command, Process& process);
 ExitCode bench_gemm(const BenchCommand& command, Process& process);
 ExitCode bench_memory(const BenchCommand& command, Process& process);
 

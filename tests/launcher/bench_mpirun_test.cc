@@ -55,6 +55,25 @@ TEST(BenchUnderMpirun, MemoryTimesEveryPass) {
   for (const json& one : object.at("rows")) expect_rates(one.at("bytes_per_second"));
 }
 
+TEST(BenchUnderMpirun, CollectiveTimesBothWays) {
+  const json object = object_of("collective --sizes 8,40K,64M --seconds 0.3");
+  EXPECT_EQ(object.at("bench"), "collective");
+  EXPECT_EQ(object.at("rows").size(), 3U);
+  EXPECT_EQ(object.at("rows").at(1).at("bytes"), 40 << 10);
+  for (const json& row : object.at("rows")) {
+    for (const char* side : {"ballast", "mpi"}) {
+      const json& times = row.at(side);
+      EXPECT_GT(times.at("low").get<double>(), 0.0);
+      EXPECT_GE(times.at("seconds").get<double>(), times.at("low").get<double>());
+      EXPECT_GE(times.at("high").get<double>(), times.at("seconds").get<double>());
+      EXPECT_EQ(times.at("bus_bandwidth"), times.at("algorithm_bandwidth")) << "two workers: the factor is 1";
+    }
+  }
+  EXPECT_TRUE(object.at("rows").at(0).at("roof").is_null()) << "caches hold it";
+  EXPECT_EQ(object.at("rows").at(2).at("roof").at("bytes"), 40.0 * (16 << 20));
+  EXPECT_GT(object.at("rows").at(2).at("roof").at("ratio").get<double>(), 0.0);
+}
+
 TEST(BenchUnderMpirun, PrintsATableOnce) {
   const Outcome outcome = bench("gemm --shapes 8x8x8 --precision f32 --seconds 0.1 --threads 1 2>/dev/null");
   EXPECT_EQ(outcome.code, 0);
