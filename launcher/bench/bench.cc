@@ -15,6 +15,12 @@ const std::vector<Bench>& benches() {
        "gradient of the data, and gradient of the weights, which is added in f32. All workers run at the same time.\n\n"
        "Example:\n  mpirun -n 2 ballast bench gemm --shapes 1024x3072x768,256x10x1024 --precision bf16",
        bench_gemm},
+      {"checkpoint", "Checkpoints of a job's model: write, stall, read", kBenchJob | kBenchSeconds | kBenchThreads,
+       "Write: until the checkpoint is published, everything on disk. Stall: how long training would be held. Read:\n"
+       "loading it again with all digests checked; the operating system may still have it in memory. Files are in a\n"
+       "folder beside job.dir, which is removed.\n\n"
+       "Example:\n  mpirun -n 2 ballast bench checkpoint job.toml job.dir=/scratch/run",
+       bench_checkpoint},
       {"collective", "Reduction, clipping and AdamW, as in training, against MPI's all-reduce",
        kBenchSizes | kBenchSeconds | kBenchThreads,
        "One shard per worker; making the gradients is not timed. GB/s: bytes of the gradient by time; bus GB/s: that\n"
