@@ -63,7 +63,16 @@ class SplitAllReduce::Impl {
         memory_(*node_, flat_size, bf16, fragments_[static_cast<std::size_t>(world.rank())].buffers),
         stack_(options.shards),
         sums_(parts(), plan_sums(topology_, partition_, fragments_, options.shards)),
-        values_(parts(), blocks_) {}
+        values_(parts(), blocks_),
+        squares_(blocks_.size(), 0.0) {
+    for (const Slice& slice : my_slices()) {
+      auto& parts_of_slice = slice_parts_.emplace_back();
+      for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
+        const Block& block = blocks_[static_cast<std::size_t>(b)];
+        parts_of_slice.push_back({block.begin - slice.begin, block.end - slice.begin});
+      }
+    }
+  }
 
   void begin_step() {
     require(phase_ == Phase::kIdle, "SplitAllReduce: begin_step() before the last step's publish()");
@@ -113,7 +122,9 @@ class SplitAllReduce::Impl {
     sums_.finished_by_all();
     for (int i = 0; i < static_cast<int>(my_slices().size()); ++i) {
       const Slice& slice = my_slices()[static_cast<std::size_t>(i)];
-      sums_.sum_slice(i, sum().subspan(slice.begin, slice.end - slice.begin));
+      sums_.sum_slice(i, sum().subspan(slice.begin, slice.end - slice.begin), slice_parts_[static_cast<std::size_t>(i)],
+                      std::span(squares_).subspan(static_cast<std::size_t>(slice.first_block),
+                                                  static_cast<std::size_t>(slice.block_count)));
     }
     backend_.synchronize();
   }
@@ -133,6 +144,7 @@ class SplitAllReduce::Impl {
   [[nodiscard]] const std::vector<Slice>& my_slices() const { return sums_.my_slices(); }
   [[nodiscard]] const NodeMemory& memory() const { return memory_; }
   [[nodiscard]] DeviceSpan sum() const { return memory_.gradients(node_->rank(), 0); }
+  [[nodiscard]] const std::vector<double>& squares() const { return squares_; }
   [[nodiscard]] bool unwinding() const { return std::uncaught_exceptions() > exceptions_; }
 
  private:
@@ -163,6 +175,8 @@ class SplitAllReduce::Impl {
   ShardStack stack_;
   SumExchange sums_;
   ValueExchange values_;
+  std::vector<std::vector<ElementRange>> slice_parts_;  ///< blocks of my slices, from the slice's begin
+  std::vector<double> squares_;
   Phase phase_ = Phase::kIdle;
   int next_shard_ = 0;
   int open_shard_ = -1;
@@ -189,6 +203,7 @@ const std::vector<Slice>& SplitAllReduce::my_slices() const { return impl_->my_s
 DeviceSpan SplitAllReduce::values() const { return impl_->memory().values(); }
 DeviceSpan SplitAllReduce::compute_values() const { return impl_->memory().compute_values(); }
 DeviceSpan SplitAllReduce::sum() const { return impl_->sum(); }
+const std::vector<double>& SplitAllReduce::squares() const { return impl_->squares(); }
 void SplitAllReduce::begin_step() { impl_->begin_step(); }
 DeviceSpan SplitAllReduce::gradients(int shard) { return impl_->gradients(shard); }
 void SplitAllReduce::shard_done(int shard) { impl_->shard_done(shard); }

@@ -63,6 +63,8 @@ class SplitAllReduce {
       const;  ///< f32, the node's one copy. Between nodes only blocks with publish == kF32 (and my own) are current
   [[nodiscard]] DeviceSpan compute_values() const;  ///< bf16, the node's one copy; empty without bf16
   [[nodiscard]] DeviceSpan sum() const;             ///< after reduce(): gradient sums, valid in my slices only
+  /// After reduce(), by number of the block: the sum of squares of what sum() holds there; 0 for blocks of others.
+  [[nodiscard]] const std::vector<double>& squares() const;
 
   void begin_step();
   [[nodiscard]] DeviceSpan gradients(int shard);

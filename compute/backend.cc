@@ -12,6 +12,14 @@
 
 namespace ballast {
 
+void Backend::ordered_sum_and_squares(std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
+                                      DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares) {
+  ordered_sum(addends, tree, sum);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    squares[i] = sum_of_squares(sum.subspan(parts[i].begin, parts[i].end - parts[i].begin));
+  }
+}
+
 Buffer::Buffer(Backend& backend, std::int64_t elements, DType dtype) : backend_(&backend) {
   span_ = {backend.allocate(Shape{elements, size_of(dtype)}.elements()), elements, dtype};
 }

@@ -64,6 +64,11 @@ struct LossSums {
   std::int64_t correct = 0;  ///< rows whose largest logit is the target (lowest index wins ties)
 };
 
+/// Elements [begin, end) of a span.
+struct ElementRange {
+  std::int64_t begin = 0, end = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -157,6 +162,10 @@ class Backend {
   virtual void ordered_sum(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum) = 0;
   /// Sum of squares of x in f64; one fixed order for a given size.
   virtual double sum_of_squares(ConstDeviceSpan x) = 0;
+  /// ordered_sum, and squares[i] = sum_of_squares(sum at parts[i]), with the same bits. Parts lie in rising order,
+  /// apart. A backend may take the squares while the sums are in its cache.
+  virtual void ordered_sum_and_squares(std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
+                                       DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
   /// One optimizer update of a run of values; see update.h. Returns the sums that telemetry needs when asked to.
   virtual UpdateSums update(const UpdateRule& rule, const UpdateRun& run) = 0;
 };

@@ -113,14 +113,12 @@ StepOutcome Coordinator::update(std::int64_t step, StepTotals& totals, unsigned 
 }
 
 void Coordinator::square_blocks() {
-  agreed_.assign(block_parameter_.size(), 0.0);
-  const std::vector<Block>& blocks = gradients_.blocks();
-  const DeviceSpan sum = gradients_.sum();
+  agreed_ = gradients_.squares();
   for (const Run& run : runs_) {
-    if (parameters_[run.parameter].kind != ParameterKind::kTrained) continue;
-    auto at = static_cast<std::size_t>(run.first_block);
-    for (std::int64_t begin = run.begin; begin < run.end; begin = blocks[at].end, ++at) {
-      agreed_[at] = backend_.sum_of_squares(sum.subspan(begin, blocks[at].end - begin));
+    if (parameters_[run.parameter].kind == ParameterKind::kTrained) continue;
+    const std::vector<Block>& blocks = gradients_.blocks();
+    for (auto at = static_cast<std::size_t>(run.first_block); at < blocks.size() && blocks[at].begin < run.end; ++at) {
+      agreed_[at] = 0.0;
     }
   }
 }
@@ -184,7 +182,9 @@ void Coordinator::apply(std::int64_t step, double norm, double lr) {
   base.l2 = static_cast<float>(config_.l2);
   const bool clipped = config_.clip > 0.0 && norm > config_.clip;
   base.gradient_scale = clipped ? static_cast<float>(config_.clip / norm) : 1.0F;
-  for (const Run& run : runs_) {
+  // Backwards: the sums that were made last are still in a cache.
+  for (auto at = runs_.rbegin(); at != runs_.rend(); ++at) {
+    const Run& run = *at;
     const UpdateRule rule = rule_for(parameters_[run.parameter], base);
     if (value_squares_.empty()) {
       backend_.update(rule, memory_of(run, run.begin, run.end));

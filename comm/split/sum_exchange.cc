@@ -119,7 +119,7 @@ void SumExchange::send_bucket(int bucket) {
   }
 }
 
-void SumExchange::sum_slice(int index, DeviceSpan sum) {
+void SumExchange::sum_slice(int index, DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares) {
   const Slice& slice = my_slices()[static_cast<std::size_t>(index)];
   std::vector<ConstDeviceSpan> sums;
   for (const Addend& addend : plan_.addends) {
@@ -131,7 +131,7 @@ void SumExchange::sum_slice(int index, DeviceSpan sum) {
     receives_[number]->wait();
     sums.push_back(message_span(incoming_offsets_[number], slice));
   }
-  parts_.backend.ordered_sum(sums, plan_.program, sum);
+  parts_.backend.ordered_sum_and_squares(sums, plan_.program, sum, parts, squares);
 }
 
 void SumExchange::wait_for_sends() {

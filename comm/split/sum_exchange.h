@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -32,8 +33,9 @@ class SumExchange {
   void finished(int count);
   /// After the node's barrier: sends the rest.
   void finished_by_all();
-  /// Puts the sum over all shards of my_slices()[index] into `sum`. Waits for what other nodes send.
-  void sum_slice(int index, DeviceSpan sum);
+  /// Puts the sum over all shards of my_slices()[index] into `sum`, and the sums of squares of its `parts` into
+  /// `squares`. Waits for what other nodes send.
+  void sum_slice(int index, DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
   /// Returns when the neighbours' gradients may be overwritten, as far as my messages are concerned.
   void wait_for_sends();
 

@@ -66,6 +66,8 @@ class CpuBackend final : public Backend {
                                       ConstDeviceSpan log_sum_exp, float scale, DeviceSpan dlogits) override;
   void ordered_sum(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum) override;
   double sum_of_squares(ConstDeviceSpan x) override;
+  void ordered_sum_and_squares(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum,
+                               std::span<const ElementRange> parts, std::span<double> squares) override;
   UpdateSums update(const UpdateRule& rule, const UpdateRun& run) override;
 
  private:

@@ -98,6 +98,12 @@ void CpuBackend::ordered_sum(std::span<const ConstDeviceSpan> addends, std::span
 
 double CpuBackend::sum_of_squares(ConstDeviceSpan x) { return ballast::sum_of_squares(pool_, x); }
 
+void CpuBackend::ordered_sum_and_squares(std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
+                                         DeviceSpan sum, std::span<const ElementRange> parts,
+                                         std::span<double> squares) {
+  ballast::ordered_sum_and_squares(pool_, addends, tree, sum, parts, squares);
+}
+
 UpdateSums CpuBackend::update(const UpdateRule& rule, const UpdateRun& run) {
   return ballast::update(pool_, rule, run);
 }

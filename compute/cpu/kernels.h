@@ -84,6 +84,8 @@ void softmax_cross_entropy_backward(ThreadPool& pool, std::int64_t rows, ConstDe
 // --------------------------------------------------------------------------------------------
 void ordered_sum(ThreadPool& pool, std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum);
 double sum_of_squares(ThreadPool& pool, ConstDeviceSpan x);
+void ordered_sum_and_squares(ThreadPool& pool, std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
+                             DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
 UpdateSums update(ThreadPool& pool, const UpdateRule& rule, const UpdateRun& run);
 
 }  // namespace ballast

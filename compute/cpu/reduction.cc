@@ -1,4 +1,4 @@
-// Defines: ordered_sum, sum_of_squares.
+// Defines: ordered_sum, sum_of_squares, ordered_sum_and_squares.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "compute/cpu/reduction.cc"
 #include "hwy/foreach_target.h"
@@ -61,56 +61,108 @@ std::size_t deepest(std::span<const ConstDeviceSpan> addends, std::span<const in
   return most;
 }
 
-/// Runs the program on elements [begin, end). `scratch` holds kChunk floats per level.
-void add_chunk(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, float* sum, std::int64_t begin,
-               std::int64_t end, std::vector<const float*>& stack, std::vector<float>& scratch) {
-  const auto add = HWY_DYNAMIC_DISPATCH(add_two);
-  stack.clear();
-  for (std::size_t i = 0; i < tree.size(); ++i) {
-    if (tree[i] >= 0) {
-      stack.push_back(static_cast<const float*>(addends[static_cast<std::size_t>(tree[i])].data) + begin);
-      continue;
-    }
-    const float* const b = stack.back();
-    stack.pop_back();
-    // Only the last addition may write to `sum`: until then it can be an addend that is still to be read.
-    float* const to = i + 1 == tree.size() ? sum + begin : scratch.data() + (stack.size() - 1) * kChunk;
-    add(end - begin, stack.back(), b, to);
-    stack.back() = to;
-  }
-  if (tree.size() == 1 && stack.back() != sum + begin) {
-    std::memmove(sum + begin, stack.back(), static_cast<std::size_t>(end - begin) * sizeof(float));
-  }
-}
-
 bool is_pair_of_pairs(std::span<const int> tree) {
   return tree.size() == 7 && tree[0] >= 0 && tree[1] >= 0 && tree[2] < 0 && tree[3] >= 0 && tree[4] >= 0;
+}
+
+/// One ordered sum, checked. Tasks share it and call run() for ranges of their own.
+class Addition {
+ public:
+  Addition(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum)
+      : addends_(addends),
+        tree_(tree),
+        sum_(static_cast<float*>(sum.data)),
+        levels_(deepest(addends, tree)),
+        pairs_(is_pair_of_pairs(tree)) {
+    require(sum.dtype == DType::kF32, "ordered_sum: the sum is not f32");
+    for (const ConstDeviceSpan& addend : addends) {
+      require(addend.size == sum.size && addend.dtype == DType::kF32,
+              "ordered_sum: an addend differs from the sum in size or type");
+    }
+  }
+
+  void run(std::int64_t begin, std::int64_t end) const {
+    if (pairs_) {
+      const float* const four[] = {from(0, begin), from(1, begin), from(3, begin), from(4, begin)};
+      return HWY_DYNAMIC_DISPATCH(add_pairs)(end - begin, four, sum_ + begin);
+    }
+    std::vector<const float*> stack;
+    std::vector<float> scratch(levels_ > 2 || tree_.size() > 3 ? levels_ * kChunk : 0);
+    for (std::int64_t chunk = begin; chunk < end; chunk += kChunk) {
+      add_chunk(chunk, std::min(chunk + kChunk, end), stack, scratch);
+    }
+  }
+
+ private:
+  /// The addend that step `i` of the program pushes.
+  [[nodiscard]] const float* from(std::size_t i, std::int64_t begin) const {
+    return static_cast<const float*>(addends_[static_cast<std::size_t>(tree_[i])].data) + begin;
+  }
+
+  /// Runs the program on elements [begin, end). `scratch` holds kChunk floats per level.
+  void add_chunk(std::int64_t begin, std::int64_t end, std::vector<const float*>& stack,
+                 std::vector<float>& scratch) const {
+    const auto add = HWY_DYNAMIC_DISPATCH(add_two);
+    stack.clear();
+    for (std::size_t i = 0; i < tree_.size(); ++i) {
+      if (tree_[i] >= 0) {
+        stack.push_back(from(i, begin));
+        continue;
+      }
+      const float* const b = stack.back();
+      stack.pop_back();
+      // Only the last addition may write to the sum: until then it can be an addend that is still to be read.
+      float* const to = i + 1 == tree_.size() ? sum_ + begin : scratch.data() + (stack.size() - 1) * kChunk;
+      add(end - begin, stack.back(), b, to);
+      stack.back() = to;
+    }
+    if (tree_.size() == 1 && stack.back() != sum_ + begin) {
+      std::memmove(sum_ + begin, stack.back(), static_cast<std::size_t>(end - begin) * sizeof(float));
+    }
+  }
+
+  std::span<const ConstDeviceSpan> addends_;
+  std::span<const int> tree_;
+  float* sum_;
+  std::size_t levels_;
+  bool pairs_;
+};
+
+/// What sum_of_squares gives, on this thread alone.
+double squares_in_order(std::int64_t size, const float* x) {
+  const auto kernel = HWY_DYNAMIC_DISPATCH(squares);
+  double total = 0.0;
+  for (std::int64_t block = 0; block < size; block += kBlock)
+    total += kernel(std::min(kBlock, size - block), x + block);
+  return total;
 }
 
 }  // namespace
 
 void ordered_sum(ThreadPool& pool, std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
                  DeviceSpan sum) {
-  const std::size_t levels = deepest(addends, tree);
-  require(sum.dtype == DType::kF32, "ordered_sum: the sum is not f32");
-  for (const ConstDeviceSpan& addend : addends) {
-    require(addend.size == sum.size && addend.dtype == DType::kF32,
-            "ordered_sum: an addend differs from the sum in size or type");
+  const Addition addition(addends, tree, sum);
+  pool.run_ranges(sum.size, 8 * kChunk, [&](std::int64_t begin, std::int64_t end) { addition.run(begin, end); });
+}
+
+void ordered_sum_and_squares(ThreadPool& pool, std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
+                             DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares) {
+  require(parts.size() == squares.size(), "ordered_sum_and_squares: parts and squares differ in number");
+  std::int64_t before = 0;
+  for (const auto& [begin, end] : parts) {
+    require(before <= begin && begin <= end && end <= sum.size,
+            "ordered_sum_and_squares: parts must be in rising order, apart and inside the sum");
+    before = end;
   }
-  auto* const to = static_cast<float*>(sum.data);
-  const bool pairs = is_pair_of_pairs(tree);
-  pool.run_ranges(sum.size, 8 * kChunk, [&](std::int64_t begin, std::int64_t end) {
-    if (pairs) {
-      const auto from = [&](std::size_t i) {
-        return static_cast<const float*>(addends[static_cast<std::size_t>(tree[i])].data) + begin;
-      };
-      const float* const four[] = {from(0), from(1), from(3), from(4)};
-      return HWY_DYNAMIC_DISPATCH(add_pairs)(end - begin, four, to + begin);
-    }
-    std::vector<const float*> stack;
-    std::vector<float> scratch(levels > 2 || tree.size() > 3 ? levels * kChunk : 0);
-    for (std::int64_t chunk = begin; chunk < end; chunk += kChunk) {
-      add_chunk(addends, tree, to, chunk, std::min(chunk + kChunk, end), stack, scratch);
+  if (parts.empty()) return ordered_sum(pool, addends, tree, sum);
+  const Addition addition(addends, tree, sum);
+  const auto* const x = static_cast<const float*>(sum.data);
+  constexpr std::int64_t kPartsOfTask = 4;
+  pool.run_ranges(static_cast<std::int64_t>(parts.size()), kPartsOfTask, [&](std::int64_t first, std::int64_t last) {
+    for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
+      // What lies between two parts is added with the part before it.
+      addition.run(i == 0 ? 0 : parts[i].begin, i + 1 == parts.size() ? sum.size : parts[i + 1].begin);
+      squares[i] = squares_in_order(parts[i].end - parts[i].begin, x + parts[i].begin);
     }
   });
 }

@@ -15,6 +15,22 @@ const std::vector<Bench>& benches() {
        "gradient of the data, and gradient of the weights, which is added in f32. All workers run at the same time.\n\n"
        "Example:\n  mpirun -n 2 ballast bench gemm --shapes 1024x3072x768,256x10x1024 --precision bf16",
        bench_gemm},
+      {"checkpoint", "Checkpoints of a job's model: write, stall, read", kBenchJob | kBenchSeconds | kBenchThreads,
+       "Write: until the checkpoint is published, everything on disk. Stall: how long training would be held. Read:\n"
+       "loading it again with all digests checked; the operating system may still have it in memory. Files are in a\n"
+       "folder beside job.dir, which is removed.\n\n"
+       "Example:\n  mpirun -n 2 ballast bench checkpoint job.toml job.dir=/scratch/run",
+       bench_checkpoint},
+      {"collective", "Reduction, clipping and AdamW, as in training, against MPI's all-reduce",
+       kBenchSizes | kBenchSeconds | kBenchThreads,
+       "One shard per worker; making the gradients is not timed. GB/s: bytes of the gradient by time; bus GB/s: that\n"
+       "times 2 (n - 1) / n, for n workers. MPI: its all-reduce, then norm, clipping and AdamW of everything on every\n"
+       "worker. Roof: the bytes that reduction, norm and update must move at least (4 n + 32 an element, alone 32), "
+       "at\n"
+       "the speed of an addition in place, measured just before. 'gpt2' stands for the 124 million weights of "
+       "GPT-2.\n\n"
+       "Example:\n  mpirun -n 2 ballast bench collective --sizes 64K,256M,gpt2",
+       bench_collective},
       {"memory", "Passes over memory: bytes a second", kBenchSeconds | kBenchThreads,
        "Bytes that the operation names are counted, not what caches add to them: read 4 per element, copy 8, triad "
        "12,\n"

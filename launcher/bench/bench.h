@@ -14,7 +14,7 @@ namespace ballast {
 
 /// Options that a benchmark has beside --json, as bits.
 enum BenchOption : unsigned {
-  kBenchJob = 1U,  ///< a job file and settings; its [compute] says the threads
+  kBenchJob = 1U,  ///< a job file and settings
   kBenchShapes = 2U,
   kBenchSizes = 4U,
   kBenchPrecision = 8U,
@@ -49,6 +49,8 @@ struct BenchText {
                                       const std::function<BenchText(BenchSite&)>& body);
 
 // The benchmarks, each in the file of its name.
+ExitCode bench_checkpoint(const BenchCommand& command, Process& process);
+ExitCode bench_collective(const BenchCommand& command, Process& process);
 ExitCode bench_gemm(const BenchCommand& command, Process& process);
 ExitCode bench_memory(const BenchCommand& command, Process& process);
 ExitCode bench_step_of_job(const BenchCommand& command, Process& process);

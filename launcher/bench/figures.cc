@@ -102,9 +102,10 @@ std::vector<LayerShape> shapes_named(const std::string& text) {
 std::vector<std::int64_t> sizes_named(const std::string& text) {
   std::vector<std::int64_t> sizes;
   for (const std::string& part : split_at(text, ',')) {
-    const std::int64_t bytes = bytes_named(part);
-    if (bytes <= 0 || bytes % 4 != 0 || bytes > std::int64_t{1} << 40) {
-      throw Error("bench: --sizes: '" + part + "' is not a number of bytes that 4 divides, for example 8, 64K or 1G",
+    const std::int64_t bytes = part == "gpt2" ? kGpt2Size : bytes_named(part);
+    if (bytes != kGpt2Size && (bytes <= 0 || bytes % 4 != 0 || bytes > std::int64_t{1} << 40)) {
+      throw Error("bench: --sizes: '" + part +
+                      "' is not a number of bytes that 4 divides, for example 8, 64K or 1G, and not gpt2",
                   ExitCode::kUsage);
     }
     sizes.push_back(bytes);

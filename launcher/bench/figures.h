@@ -46,7 +46,9 @@ struct LayerShape {
 };
 /// "1024x3072x768,64x10x784". Throws Error(kUsage) naming the part that is wrong.
 [[nodiscard]] std::vector<LayerShape> shapes_named(const std::string& text);
-/// Bytes: "8,64K,1G", K = 1024 and so on. Throws Error(kUsage) for what is not a multiple of 4 from 4 bytes to 1 TiB.
+/// Stands for the parameters of GPT-2 among sizes.
+constexpr std::int64_t kGpt2Size = -1;
+/// Bytes: "8,64K,1G,gpt2", K = 1024 and so on. Throws Error(kUsage) for what is not a multiple of 4 up to 1 TiB.
 [[nodiscard]] std::vector<std::int64_t> sizes_named(const std::string& text);
 /// "f32", "bf16" or "both".
 [[nodiscard]] std::vector<DType> precisions_named(const std::string& text);

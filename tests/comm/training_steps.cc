@@ -83,6 +83,7 @@ class Training {
       for (int shard = split_.my_shards().begin; shard < split_.my_shards().end; ++shard) compute(step, shard);
       split_.reduce();
       record([&](std::int64_t e) { return floats(split_.sum())[e]; }, true);
+      expect_squares();
       for_my_elements([&](std::int64_t e) { floats(split_.values())[e] -= kRate * floats(split_.sum())[e]; });
       publish();
       record([&](std::int64_t e) { return seen(e); }, false);
@@ -100,6 +101,18 @@ class Training {
         for (std::int64_t e = block.begin; e < block.end; ++e) action(e);
       }
     }
+  }
+
+  void expect_squares() {
+    std::vector<double> expected(layout_.blocks.size(), 0.0);
+    for (const Slice& slice : split_.my_slices()) {
+      for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
+        const Block& block = layout_.blocks[static_cast<std::size_t>(b)];
+        const ConstDeviceSpan sum = split_.sum().subspan(block.begin, block.end - block.begin);
+        expected[static_cast<std::size_t>(b)] = backend_.sum_of_squares(sum);
+      }
+    }
+    EXPECT_EQ(split_.squares(), expected);
   }
 
   void publish() {

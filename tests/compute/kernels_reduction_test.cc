@@ -88,6 +88,42 @@ TEST(OrderedSum, GivesTheSameBitsOnAnyNumberOfThreads) {
   }
 }
 
+TEST(OrderedSumAndSquares, AreThoseOfTwoCalls) {
+  const std::vector<ElementRange> parts = {{0, 8192}, {8192, 16384}, {16384, 20000}, {20008, 20009}, {20016, 50001}};
+  for (const auto& tree : kTrees) {
+    for (const int threads : {1, 2, 3}) {
+      ThreadPool pool(threads);
+      std::vector<Tensor> tensors;
+      std::vector<ConstDeviceSpan> spans;
+      for (int i = 0; i < addends_of(tree); ++i) {
+        tensors.push_back(random_tensor(DType::kF32, 50007, static_cast<std::uint64_t>(i), -1.0, 1.0));
+      }
+      for (Tensor& tensor : tensors) spans.push_back(tensor.span());
+      Tensor apart(DType::kF32, 50007);
+      ordered_sum(pool, spans, tree, apart.span());
+      std::vector<double> squares(parts.size(), -1.0);
+      ordered_sum_and_squares(pool, spans, tree, tensors[0].span(), parts, squares);
+      EXPECT_EQ(tensors[0].bytes(), apart.bytes());
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        const ConstDeviceSpan part = apart.span().subspan(parts[i].begin, parts[i].end - parts[i].begin);
+        EXPECT_EQ(squares[i], sum_of_squares(pool, part)) << "part " << i;
+      }
+    }
+  }
+}
+
+TEST(OrderedSumAndSquares, RefusesPartsOutOfOrder) {
+  ThreadPool pool(1);
+  Tensor x(DType::kF32, 8);
+  const std::vector<ConstDeviceSpan> one = {x.span()};
+  const std::vector<int> tree = {0};
+  std::vector<double> squares(2);
+  for (const std::vector<ElementRange>& parts :
+       {std::vector<ElementRange>{{0, 4}, {3, 8}}, {{0, 4}, {4, 9}}, {{-1, 4}, {4, 8}}, {{4, 3}, {4, 8}}, {{0, 8}}}) {
+    EXPECT_THROW(ordered_sum_and_squares(pool, one, tree, x.span(), parts, squares), Error);
+  }
+}
+
 TEST(OrderedSum, RefusesProgramsThatAreNotOneTree) {
   ThreadPool pool(1);
   Tensor x(DType::kF32, 4);

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tests/launcher/run_program.h"
@@ -53,6 +55,53 @@ TEST(BenchUnderMpirun, MemoryTimesEveryPass) {
   EXPECT_EQ(object.at("rows").at(4).at("pass"), "adamw");
   EXPECT_EQ(object.at("rows").at(4).at("bytes_per_element"), 28.0);
   for (const json& one : object.at("rows")) expect_rates(one.at("bytes_per_second"));
+}
+
+TEST(BenchUnderMpirun, CollectiveTimesBothWays) {
+  const json object = object_of("collective --sizes 8,40K,64M --seconds 0.3");
+  EXPECT_EQ(object.at("bench"), "collective");
+  EXPECT_EQ(object.at("rows").size(), 3U);
+  EXPECT_EQ(object.at("rows").at(1).at("bytes"), 40 << 10);
+  for (const json& row : object.at("rows")) {
+    for (const char* side : {"ballast", "mpi"}) {
+      const json& times = row.at(side);
+      EXPECT_GT(times.at("low").get<double>(), 0.0);
+      EXPECT_GE(times.at("seconds").get<double>(), times.at("low").get<double>());
+      EXPECT_GE(times.at("high").get<double>(), times.at("seconds").get<double>());
+      EXPECT_EQ(times.at("bus_bandwidth"), times.at("algorithm_bandwidth")) << "two workers: the factor is 1";
+    }
+  }
+  EXPECT_TRUE(object.at("rows").at(0).at("roof").is_null()) << "caches hold it";
+  EXPECT_EQ(object.at("rows").at(2).at("roof").at("bytes"), 40.0 * (16 << 20));
+  EXPECT_GT(object.at("rows").at(2).at("roof").at("ratio").get<double>(), 0.0);
+}
+
+TEST(BenchUnderMpirun, CheckpointLeavesNothingBehind) {
+  const TemporaryFolder folder;
+  std::ofstream(folder.path() + "/job.toml") << "[model]\nname = \"mlp\"\nhidden = [32]\n";
+  const json object =
+      object_of("checkpoint " + folder.path() + "/job.toml --seconds 0 job.dir=" + folder.path() + "/runs/first");
+  EXPECT_EQ(object.at("bench"), "checkpoint");
+  EXPECT_EQ(object.at("model"), "mlp");
+  EXPECT_EQ(object.at("repetitions"), 3);
+  EXPECT_GT(object.at("bytes").get<int>(), 3 * 4 * (784 * 32 + 32 * 10));
+  for (const char* cost : {"write", "stall", "read"}) {
+    EXPECT_GT(object.at(cost).at("seconds").get<double>(), 0.0);
+    EXPECT_GT(object.at(cost).at("bytes_per_second").get<double>(), 0.0);
+  }
+  EXPECT_LE(object.at("stall").at("low"), object.at("write").at("low"));
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+    EXPECT_EQ(entry.path().filename(), "job.toml");
+  }
+}
+
+TEST(BenchUnderMpirun, CheckpointSaysWhatIsWrongWithAJob) {
+  const Outcome outcome = bench("checkpoint no/such.toml");
+  EXPECT_EQ(outcome.code, 78);
+  EXPECT_THAT(outcome.output, HasSubstr("no/such.toml: cannot be read"));
+  const Outcome folder = bench("checkpoint '' job.dir=/proc/none/run");
+  EXPECT_EQ(folder.code, 74);
+  EXPECT_THAT(folder.output, HasSubstr("/proc/.ballast-bench-"));
 }
 
 TEST(BenchUnderMpirun, PrintsATableOnce) {

@@ -37,8 +37,8 @@ TEST(Bench, ReadsShapes) {
 }
 
 TEST(Bench, ReadsSizes) {
-  EXPECT_THAT(sizes_named("8,64K,3M,1G"), ElementsAre(8, 64 << 10, 3 << 20, 1 << 30));
-  for (const char* wrong : {"6", "0", "K", "-8", "1T", "8.5M", "1000000000000000"}) {
+  EXPECT_THAT(sizes_named("8,64K,3M,1G,gpt2"), ElementsAre(8, 64 << 10, 3 << 20, 1 << 30, kGpt2Size));
+  for (const char* wrong : {"6", "0", "K", "-8", "1T", "8.5M", "gpt3", "1000000000000000"}) {
     EXPECT_THAT(usage_error([&] { return sizes_named(wrong); }), HasSubstr(std::string("'") + wrong + "'"));
   }
 }
