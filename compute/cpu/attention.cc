@@ -213,7 +213,7 @@ void check_shapes(const AttentionShape& shape, ConstDeviceSpan qkv, ConstDeviceS
 void attention(ThreadPool& pool, const AttentionShape& shape, ConstDeviceSpan qkv, DeviceSpan y,
                DeviceSpan log_sum_exp) {
   check_shapes(shape, qkv, y, log_sum_exp);
-  if (y.dtype == DType::kBF16 && has_bf16_gemm()) return attention_bf16(pool, shape, qkv, y, log_sum_exp);
+  if (y.dtype == DType::kBF16 && has_bf16_kernels()) return attention_bf16(pool, shape, qkv, y, log_sum_exp);
   pool.run(shape.samples * shape.heads, [&](std::int64_t task) {
     head_forward(pool.scratch(), Head(shape, task), qkv, y,
                  static_cast<float*>(log_sum_exp.data) + task * shape.positions);
@@ -225,7 +225,7 @@ void attention_backward(ThreadPool& pool, const AttentionShape& shape, ConstDevi
   check_shapes(shape, qkv, y, log_sum_exp);
   require(dy.size == y.size && dy.dtype == y.dtype && dqkv.size == qkv.size && dqkv.dtype == qkv.dtype,
           "attention_backward: the gradients differ from qkv and y in size or type");
-  if (y.dtype == DType::kBF16 && has_bf16_gemm()) {
+  if (y.dtype == DType::kBF16 && has_bf16_kernels()) {
     return attention_backward_bf16(pool, shape, qkv, y, dy, log_sum_exp, dqkv);
   }
   pool.run(shape.samples * shape.heads, [&](std::int64_t task) {

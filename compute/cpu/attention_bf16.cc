@@ -1,131 +1,17 @@
-// Defines: attention_bf16, attention_backward_bf16.
-//
 // Forward holds the scores of one block of queries against all keys that it may see. Backward holds the scores of one
 // block of queries against one block of keys, so that all that it works on stays in the second cache: it adds up dk
 // and dv of a block of keys, and dq of the whole head, in f32. Axes: T = positions, D = head width, Q = queries of a
 // block, N = keys that a block of queries works with.
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "compute/cpu/attention_bf16.cc"
-#include "hwy/foreach_target.h"
-// Highway includes this file again, once for every instruction set: the line above stays first.
+#include "compute/cpu/attention_bf16.h"
+
 #include <algorithm>
 #include <cmath>
 
-#include "compute/cpu/attention_bf16.h"
 #include "compute/cpu/attention_head.h"
 #include "compute/cpu/bf16_gemm.h"
-#include "compute/cpu/simd_inl.h"
+#include "compute/cpu/bf16_rows.h"
 
-HWY_BEFORE_NAMESPACE();
 namespace ballast {
-namespace HWY_NAMESPACE {
-namespace {
-
-/// e^(scale x - shift) where that is at most 1, and never less than e^-87.
-struct ExpScaled {
-  float scale, shift;
-  HWY_INLINE Vector operator()(Vector x) const {
-    const Vector least = constant(-87.0F);
-    const Vector exponent = hn::MulSub(x, constant(scale), constant(shift));
-    return exp_bounded_f32(hn::IfThenElse(hn::Lt(exponent, least), least, exponent));
-  }
-};
-
-struct Product {
-  HWY_INLINE Vector operator()(Vector a, Vector b) const { return hn::Mul(a, b); }
-};
-
-struct Times {
-  float factor;
-  HWY_INLINE Vector operator()(Vector x) const { return hn::Mul(x, constant(factor)); }
-};
-
-/// p = exp(...) of `seen` scores, and their sum before they are rounded.
-HWY_INLINE float exp_row(const ExpScaled& exp, std::int64_t seen, const float* scores, Bf16* p) {
-  const std::int64_t step = lanes();
-  Vector total = constant(0.0F);
-  std::int64_t i = 0;
-  for (; i + step <= seen; i += step) {
-    const Vector e = exp(load(scores + i));
-    total = hn::Add(total, e);
-    store(e, p + i);
-  }
-  if (i < seen) {
-    const Vector e = exp(load_part(scores + i, seen - i));
-    total = hn::Add(total, hn::IfThenElseZero(hn::FirstN(F32(), static_cast<std::size_t>(seen - i)), e));
-    store_part(e, p + i, seen - i);
-  }
-  return hn::GetLane(hn::SumOfLanes(F32(), total));
-}
-
-/// p = exp(scale s - lse) and ds = p (dp - dot) of `seen` scores.
-HWY_INLINE void gradient_row(const ExpScaled& exp, float dot, std::int64_t seen, const float* scores, const float* dp,
-                             Bf16* p, Bf16* ds) {
-  const std::int64_t step = lanes();
-  const Vector dots = constant(dot);
-  std::int64_t i = 0;
-  for (; i + step <= seen; i += step) {
-    const Vector e = exp(load(scores + i));
-    store(e, p + i);
-    store(hn::Mul(e, hn::Sub(load(dp + i), dots)), ds + i);
-  }
-  if (i == seen) return;
-  const Vector e = exp(load_part(scores + i, seen - i));
-  store_part(e, p + i, seen - i);
-  store_part(hn::Mul(e, hn::Sub(load_part(dp + i, seen - i), dots)), ds + i, seen - i);
-}
-
-/// s_QN -> p_QN = exp(scale (s - row maximum)) where the key is not after the query, 0 elsewhere. Row r sees
-/// `first + r + 1` keys. Writes log sum exp of each row, and the factor that makes its p probabilities.
-void softmax_rows_bf16(std::int64_t rows, std::int64_t keys, std::int64_t first, float scale, const float* scores,
-                       std::int64_t stride, Bf16* p, float* log_sum_exp, float* factors) {
-  for (std::int64_t r = 0; r < rows; ++r, scores += stride, p += stride) {
-    const std::int64_t seen = first + r + 1;
-    const float top = scale * largest(seen, scores);
-    const float total = exp_row({scale, top}, seen, scores, p);
-    std::fill(p + seen, p + keys, Bf16{0});
-    log_sum_exp[r] = top + std::log(total);
-    factors[r] = 1.0F / total;
-  }
-}
-
-/// s_QN, dp_QN -> p_QN, ds_QN. Row r sees the first `first + r + 1` of the keys, or all of them.
-void gradient_rows_bf16(std::int64_t rows, std::int64_t keys, std::int64_t first, float scale, const float* scores,
-                        const float* dp, std::int64_t stride, const float* log_sum_exp, const float* dots, Bf16* p,
-                        Bf16* ds) {
-  for (std::int64_t r = 0; r < rows; ++r, scores += stride, dp += stride, p += stride, ds += stride) {
-    const std::int64_t seen = std::min(keys, first + r + 1);
-    gradient_row({scale, log_sum_exp[r]}, dots[r], seen, scores, dp, p, ds);
-    std::fill(p + seen, p + keys, Bf16{0});
-    std::fill(ds + seen, ds + keys, Bf16{0});
-  }
-}
-
-void dot_rows_bf16(std::int64_t rows, std::int64_t width, const Bf16* a, const Bf16* b, std::int64_t stride,
-                   float* dots) {
-  for (std::int64_t r = 0; r < rows; ++r) dots[r] = sum(Product(), width, a + r * stride, b + r * stride);
-}
-
-/// Rows times their factors, or all times one where there are no `factors`.
-void round_rows(std::int64_t rows, std::int64_t width, const float* from, const float* factors, float factor, Bf16* to,
-                std::int64_t stride) {
-  for (std::int64_t r = 0; r < rows; ++r) {
-    map(Times{factors == nullptr ? factor : factors[r]}, width, to + r * stride, from + r * width);
-  }
-}
-
-}  // namespace
-}  // namespace HWY_NAMESPACE
-}  // namespace ballast
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
-namespace ballast {
-
-HWY_EXPORT(softmax_rows_bf16);
-HWY_EXPORT(gradient_rows_bf16);
-HWY_EXPORT(dot_rows_bf16);
-HWY_EXPORT(round_rows);
 
 namespace {
 
@@ -163,13 +49,14 @@ void Forward::run(ScratchPool& pool, std::int64_t begin, std::int64_t end) const
   const std::int64_t v_size = packed_columns_size(d, end);
   const std::int64_t rows_size = packed_rows_size(kQueries, std::max(d, end));
   auto scratch = pool.lend(4 * stride * kQueries + 2 * (stride * kQueries + k_size + v_size + rows_size) +
-                           4 * kQueries * (d + 1) + 64 * 7);
+                           4 * kQueries * (d + 2) + 64 * 8);
   Bf16* const keys_packed = scratch.take<Bf16>(k_size);
   Bf16* const values_packed = scratch.take<Bf16>(v_size);
   Bf16* const rows_packed = scratch.take<Bf16>(rows_size);
   float* const s_QN = scratch.take<float>(stride * kQueries);
   Bf16* const p_QN = scratch.take<Bf16>(stride * kQueries);
   float* const y_QD = scratch.take<float>(kQueries * d);
+  float* const tops_Q = scratch.take<float>(kQueries);
   float* const factors_Q = scratch.take<float>(kQueries);
   pack_columns(end, d, columns_of(numbers(head.of_qkv(qkv, 1)), apart), keys_packed);
   pack_columns(d, end, rows_of(numbers(head.of_qkv(qkv, 2)), apart), values_packed);
@@ -179,12 +66,14 @@ void Forward::run(ScratchPool& pool, std::int64_t begin, std::int64_t end) const
     const std::int64_t keys = first + queries;
     pack_rows(queries, d, rows_of(q_TD + first * apart, apart), rows_packed);
     multiply_packed({queries, keys, d, rows_packed, keys_packed, d}, to_f32(s_QN, stride, false));
-    HWY_DYNAMIC_DISPATCH(softmax_rows_bf16)
-    (queries, keys, first, head.scale(), s_QN, stride, p_QN, log_sum_exp_T + first, factors_Q);
+    softmax_rows_bf16({queries, keys, first, stride, head.scale()}, s_QN, p_QN, tops_Q, factors_Q);
+    for (std::int64_t r = 0; r < queries; ++r) {
+      log_sum_exp_T[first + r] = head.scale() * tops_Q[r] + std::log(factors_Q[r]);
+      factors_Q[r] = 1.0F / factors_Q[r];
+    }
     pack_rows(queries, keys, rows_of(p_QN, stride), rows_packed);
     multiply_packed({queries, d, keys, rows_packed, values_packed, end}, to_f32(y_QD, d, false));
-    HWY_DYNAMIC_DISPATCH(round_rows)
-    (queries, d, y_QD, factors_Q, 1.0F, numbers(head.of_y(y, first)), head.channels);
+    round_rows_bf16(queries, d, y_QD, factors_Q, 1.0F, numbers(head.of_y(y, first)), head.channels);
   }
 }
 
@@ -266,9 +155,8 @@ void Backward::add_queries(std::int64_t first_key, std::int64_t first, std::int6
   multiply_packed({queries, keys, d_, rows_, k_columns_, d_}, to_f32(s_QN_, kStride, false));
   pack_rows(queries, d_, dy, rows_);
   multiply_packed({queries, keys, d_, rows_, v_columns_, d_}, to_f32(dp_QN_, kStride, false));
-  HWY_DYNAMIC_DISPATCH(gradient_rows_bf16)
-  (queries, keys, first - first_key, head_.scale(), s_QN_, dp_QN_, kStride, log_sum_exp_T_ + first, dots_T_ + first,
-   p_QN_, ds_QN_);
+  gradient_rows_bf16({queries, keys, first - first_key, kStride, head_.scale()}, s_QN_, dp_QN_, log_sum_exp_T_ + first,
+                     dots_T_ + first, p_QN_, ds_QN_);
   pack_columns(d_, queries, dy, columns_);
   pack_rows(keys, queries, columns_of(p_QN_, kStride), rows_);
   multiply_packed({keys, d_, queries, rows_, columns_, queries}, to_f32(dv_ND_, d_, true));
@@ -280,8 +168,7 @@ void Backward::add_queries(std::int64_t first_key, std::int64_t first, std::int6
 }
 
 void Backward::run(ConstDeviceSpan y, DeviceSpan dqkv) {
-  const auto round = HWY_DYNAMIC_DISPATCH(round_rows);
-  HWY_DYNAMIC_DISPATCH(dot_rows_bf16)(t_, d_, numbers(head_.of_y(y, 0)), dy_TD_, head_.channels, dots_T_);
+  dot_rows_bf16(t_, d_, numbers(head_.of_y(y, 0)), dy_TD_, head_.channels, dots_T_);
   Bf16* const dk_TD = numbers(head_.of_qkv(dqkv, 1));
   Bf16* const dv_TD = numbers(head_.of_qkv(dqkv, 2));
   for (std::int64_t first_key = 0; first_key < t_; first_key += kKeys) {
@@ -291,10 +178,10 @@ void Backward::run(ConstDeviceSpan y, DeviceSpan dqkv) {
       const std::int64_t queries = std::min(kQueries, t_ - first);
       add_queries(first_key, first, queries, std::min(keys, first + queries - first_key));
     }
-    round(keys, d_, dk_ND_, nullptr, head_.scale(), dk_TD + first_key * apart_, apart_);
-    round(keys, d_, dv_ND_, nullptr, 1.0F, dv_TD + first_key * apart_, apart_);
+    round_rows_bf16(keys, d_, dk_ND_, nullptr, head_.scale(), dk_TD + first_key * apart_, apart_);
+    round_rows_bf16(keys, d_, dv_ND_, nullptr, 1.0F, dv_TD + first_key * apart_, apart_);
   }
-  round(t_, d_, dq_TD_, nullptr, head_.scale(), numbers(head_.of_qkv(dqkv, 0)), apart_);
+  round_rows_bf16(t_, d_, dq_TD_, nullptr, head_.scale(), numbers(head_.of_qkv(dqkv, 0)), apart_);
 }
 
 }  // namespace
@@ -326,4 +213,3 @@ void attention_backward_bf16(ThreadPool& pool, const AttentionShape& shape, Cons
 }
 
 }  // namespace ballast
-#endif

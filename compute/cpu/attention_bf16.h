@@ -7,7 +7,7 @@
 namespace ballast {
 
 /// As attention and attention_backward of kernels.h, which check the arguments. Products multiply bf16 numbers,
-/// probabilities and gradients of scores being rounded for them, and add in f32. Only where has_bf16_gemm().
+/// probabilities and gradients of scores being rounded for them, and add in f32. Only where has_bf16_kernels().
 void attention_bf16(ThreadPool& pool, const AttentionShape& shape, ConstDeviceSpan qkv, DeviceSpan y,
                     DeviceSpan log_sum_exp);
 void attention_backward_bf16(ThreadPool& pool, const AttentionShape& shape, ConstDeviceSpan qkv, ConstDeviceSpan y,

@@ -1,9 +1,10 @@
-// Defines: Bf16Operand, Bf16Gemm, has_bf16_gemm, bf16_gemm, and its pieces: pack_rows, pack_columns, multiply_packed.
+// Defines: Bf16Operand, Bf16Gemm, has_bf16_kernels, bf16_gemm, and its pieces: pack_rows, pack_columns,
+// multiply_packed.
 //
 // Matrix products in bf16 with sums in f32 for processors whose vector units multiply pairs of bf16 numbers
 // (AVX512-BF16). The structure is that of Goto and van de Geijn 2008 (Anatomy of high-performance matrix
 // multiplication): panels of a and b are copied into the order in which the innermost loop reads them. CMake picks
-// bf16_gemm_avx512.cc, or bf16_gemm_absent.cc on other architectures, where only has_bf16_gemm may be called.
+// bf16_gemm_avx512.cc, or bf16_absent.cc on other architectures, where only has_bf16_kernels may be called.
 //
 // Everything here runs on the calling thread, may be called from many threads at once, and gives bits that depend on
 // the arguments only.
@@ -16,8 +17,8 @@
 
 namespace ballast {
 
-/// Whether this processor has the instructions, and oneDNN nothing better (AMX) for the same work.
-[[nodiscard]] bool has_bf16_gemm();
+/// Whether this processor has the instructions, and oneDNN nothing better (AMX) for matrix products.
+[[nodiscard]] bool has_bf16_kernels();
 
 /// A matrix stored row by row, or column by column when `transposed`; `stride` elements lie between what is stored.
 struct Bf16Operand {

@@ -1,6 +1,6 @@
 // Compiled for AVX512-BF16, so nothing here may be shared with other sources: an inline function of a header could end
 // up in the program in this file's version and crash an older processor. Hence no standard library, and everything but
-// the interface in an unnamed namespace. bf16_gemm_isa.cc, compiled for any processor, says whether this may be called.
+// the interface in an unnamed namespace. bf16_isa.cc, compiled for any processor, says whether this may be called.
 //
 // Packed panels hold pairs: a pair is two numbers that stand next to each other along k, one 32-bit lane; vdpbf16ps
 // multiplies sixteen pairs and adds both products of each to an f32 lane. A missing last number of an odd k is 0.
@@ -148,7 +148,7 @@ void pack_column_panel(std::int64_t columns, std::int64_t k, const Bf16Operand& 
 // --- multiplying
 // ------------------------------------------------------------------------------------------------------
 
-void store(__m512 sum, const GemmOutput& out, std::int64_t row, std::int64_t column, __mmask16 valid) {
+void store_part(__m512 sum, const GemmOutput& out, std::int64_t row, std::int64_t column, __mmask16 valid) {
   if (out.bias != nullptr) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, out.bias + column));
   if (out.addend != nullptr) {
     sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(valid, out.addend + row * out.addend_stride + column));
@@ -159,6 +159,19 @@ void store(__m512 sum, const GemmOutput& out, std::int64_t row, std::int64_t col
     _mm256_mask_storeu_epi16(static_cast<Bf16*>(out.c) + at, valid, rounded);
   } else {
     _mm512_mask_storeu_ps(static_cast<float*>(out.c) + at, valid, sum);
+  }
+}
+
+/// The same for sixteen columns: a store under a mask is slow on some processors.
+void store_all(__m512 sum, const GemmOutput& out, std::int64_t row, std::int64_t column) {
+  if (out.bias != nullptr) sum = _mm512_add_ps(sum, _mm512_loadu_ps(out.bias + column));
+  if (out.addend != nullptr) sum = _mm512_add_ps(sum, _mm512_loadu_ps(out.addend + row * out.addend_stride + column));
+  const std::int64_t at = row * out.c_stride + column;
+  if (out.is_bf16) {
+    const auto rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(sum));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(static_cast<Bf16*>(out.c) + at), rounded);
+  } else {
+    _mm512_storeu_ps(static_cast<float*>(out.c) + at, sum);
   }
 }
 
@@ -205,11 +218,16 @@ void multiply_tile(std::int64_t pairs, const std::uint32_t* a, const std::uint32
       }
     }
   }
+  const bool is_whole = columns >= kVectors * kLanes;
 #pragma GCC unroll 14
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
-      store(sums[r][v], out, row + r, column + v * kLanes, first_16(columns - v * kLanes));
+      if (is_whole) {
+        store_all(sums[r][v], out, row + r, column + v * kLanes);
+      } else {
+        store_part(sums[r][v], out, row + r, column + v * kLanes, first_16(columns - v * kLanes));
+      }
     }
   }
 }

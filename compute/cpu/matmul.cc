@@ -203,7 +203,7 @@ void Matmul::run_own(const Product& product, const MatmulTiling& tiling) {
 void Matmul::run_bf16(const Product& product) {
   const bool may_split_k = product.bias.empty() && product.c.dtype == DType::kF32;
   const MatmulTiling tiling = tile_matmul(product.shape, may_split_k);
-  if (has_bf16_gemm()) return run_own(product, tiling);
+  if (has_bf16_kernels()) return run_own(product, tiling);
   if (!run_onednn(product, tiling)) run_widened(product);
 }
 
