@@ -1,4 +1,4 @@
-// Defines: attention, attention_backward.
+// Defines: attention, attention_backward. bf16 goes to attention_bf16.h where that is at home; here it is widened.
 //
 // One task is one head of one sample. It walks over blocks of queries, and holds the scores of one block against the
 // keys that the block may see: kQueries x T floats, never T x T (Rabe and Staats 2021). Backward computes the
@@ -8,10 +8,12 @@
 #define HWY_TARGET_INCLUDE "compute/cpu/attention.cc"
 #include "hwy/foreach_target.h"
 // Highway includes this file again, once for every instruction set: the line above stays first.
+#include <algorithm>
 #include <cmath>
-#include <memory>
-#include <vector>
 
+#include "compute/cpu/attention_bf16.h"
+#include "compute/cpu/attention_head.h"
+#include "compute/cpu/bf16_gemm.h"
 #include "compute/cpu/gemm.h"
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/simd_inl.h"
@@ -121,66 +123,25 @@ namespace {
 
 constexpr std::int64_t kQueries = 64;
 
-/// Floats of one task, not cleared.
-class Scratch {
- public:
-  explicit Scratch(std::int64_t floats) : memory_(new float[static_cast<std::size_t>(floats)]) {}
-  float* take(std::int64_t floats) {
-    float* const taken = memory_.get() + used_;
-    used_ += floats;
-    return taken;
-  }
-
- private:
-  std::unique_ptr<float[]> memory_;
-  std::int64_t used_ = 0;
-};
-
-/// One head of one sample: where its rows stand in qkv_BT(3C) and y_BTC.
-struct Head {
-  std::int64_t sample, head;
-  std::int64_t positions, width, channels;  // T, D, C
-
-  Head(const AttentionShape& shape, std::int64_t task)
-      : sample(task / shape.heads),
-        head(task % shape.heads),
-        positions(shape.positions),
-        width(shape.head_width),
-        channels(shape.heads * shape.head_width) {}
-
-  [[nodiscard]] float scale() const { return 1.0F / std::sqrt(static_cast<float>(width)); }
-  [[nodiscard]] std::int64_t queries_from(std::int64_t first) const { return std::min(kQueries, positions - first); }
-  /// The rows of q (part 0), k (1) or v (2); they are 3 C apart.
-  template <class Span>
-  [[nodiscard]] Span of_qkv(Span qkv, std::int64_t part) const {
-    const std::int64_t offset = sample * positions * 3 * channels + part * channels + head * width;
-    return qkv.subspan(offset, qkv.size - offset);
-  }
-  /// The rows of y or dy from position `first`; they are C apart.
-  template <class Span>
-  [[nodiscard]] Span of_y(Span y, std::int64_t first) const {
-    const std::int64_t offset = (sample * positions + first) * channels + head * width;
-    return y.subspan(offset, y.size - offset);
-  }
-};
+std::int64_t queries_from(std::int64_t first, const Head& head) { return std::min(kQueries, head.positions - first); }
 
 /// y = softmax(q k' / sqrt(D)) v of one head.
-void head_forward(const Head& head, ConstDeviceSpan qkv, DeviceSpan y, float* log_sum_exp) {
+void head_forward(ScratchPool& pool, const Head& head, ConstDeviceSpan qkv, DeviceSpan y, float* log_sum_exp) {
   const std::int64_t t = head.positions;
   const std::int64_t d = head.width;
-  Scratch scratch(3 * t * d + kQueries * (t + d + 1));
-  float* const q_TD = scratch.take(t * d);
-  float* const k_TD = scratch.take(t * d);
-  float* const v_TD = scratch.take(t * d);
-  float* const s_QN = scratch.take(kQueries * t);
-  float* const y_QD = scratch.take(kQueries * d);
-  float* const factors_Q = scratch.take(kQueries);
+  auto scratch = pool.lend(4 * (3 * t * d + kQueries * (t + d + 1)) + 64 * 6);
+  float* const q_TD = scratch.take<float>(t * d);
+  float* const k_TD = scratch.take<float>(t * d);
+  float* const v_TD = scratch.take<float>(t * d);
+  float* const s_QN = scratch.take<float>(kQueries * t);
+  float* const y_QD = scratch.take<float>(kQueries * d);
+  float* const factors_Q = scratch.take<float>(kQueries);
   const auto copy = HWY_DYNAMIC_DISPATCH(copy_in);
   copy(t, d, head.of_qkv(qkv, 0), 3 * head.channels, q_TD);
   copy(t, d, head.of_qkv(qkv, 1), 3 * head.channels, k_TD);
   copy(t, d, head.of_qkv(qkv, 2), 3 * head.channels, v_TD);
   for (std::int64_t first = 0; first < t; first += kQueries) {
-    const std::int64_t queries = head.queries_from(first);
+    const std::int64_t queries = queries_from(first, head);
     const std::int64_t keys = first + queries;
     gemm_f32({.m = queries, .n = keys, .k = d, .transpose_b = true}, q_TD + first * d, d, k_TD, d, s_QN, keys,
              head.scale());
@@ -191,23 +152,23 @@ void head_forward(const Head& head, ConstDeviceSpan qkv, DeviceSpan y, float* lo
 }
 
 /// With p = softmax rows, D_i = y_i dy_i': dv = p' dy; ds = p (dy v' - D); dq = ds k / sqrt(D); dk = ds' q / sqrt(D).
-void head_backward(const Head& head, ConstDeviceSpan qkv, ConstDeviceSpan y, ConstDeviceSpan dy,
+void head_backward(ScratchPool& pool, const Head& head, ConstDeviceSpan qkv, ConstDeviceSpan y, ConstDeviceSpan dy,
                    const float* log_sum_exp, DeviceSpan dqkv) {
   const std::int64_t t = head.positions;
   const std::int64_t d = head.width;
-  Scratch scratch(6 * t * d + kQueries * (2 * t + 2 * d + 1) + t);
-  float* const q_TD = scratch.take(t * d);
-  float* const k_TD = scratch.take(t * d);
-  float* const v_TD = scratch.take(t * d);
-  float* const dq_TD = scratch.take(t * d);
-  float* const dk_TD = scratch.take(t * d);
-  float* const dv_TD = scratch.take(t * d);
-  float* const p_QN = scratch.take(kQueries * t);
-  float* const ds_QN = scratch.take(kQueries * t);
-  float* const y_QD = scratch.take(kQueries * d);
-  float* const dy_QD = scratch.take(kQueries * d);
-  float* const dots_Q = scratch.take(kQueries);
-  float* const ones_T = scratch.take(t);
+  auto scratch = pool.lend(4 * (6 * t * d + kQueries * (2 * t + 2 * d + 1) + t) + 64 * 12);
+  float* const q_TD = scratch.take<float>(t * d);
+  float* const k_TD = scratch.take<float>(t * d);
+  float* const v_TD = scratch.take<float>(t * d);
+  float* const dq_TD = scratch.take<float>(t * d);
+  float* const dk_TD = scratch.take<float>(t * d);
+  float* const dv_TD = scratch.take<float>(t * d);
+  float* const p_QN = scratch.take<float>(kQueries * t);
+  float* const ds_QN = scratch.take<float>(kQueries * t);
+  float* const y_QD = scratch.take<float>(kQueries * d);
+  float* const dy_QD = scratch.take<float>(kQueries * d);
+  float* const dots_Q = scratch.take<float>(kQueries);
+  float* const ones_T = scratch.take<float>(t);
   const auto copy = HWY_DYNAMIC_DISPATCH(copy_in);
   copy(t, d, head.of_qkv(qkv, 0), 3 * head.channels, q_TD);
   copy(t, d, head.of_qkv(qkv, 1), 3 * head.channels, k_TD);
@@ -216,7 +177,7 @@ void head_backward(const Head& head, ConstDeviceSpan qkv, ConstDeviceSpan y, Con
   std::fill_n(dv_TD, t * d, 0.0F);
   std::fill_n(ones_T, t, 1.0F);
   for (std::int64_t first = 0; first < t; first += kQueries) {
-    const std::int64_t queries = head.queries_from(first);
+    const std::int64_t queries = queries_from(first, head);
     const std::int64_t keys = first + queries;
     const float* const q_QD = q_TD + first * d;
     copy(queries, d, head.of_y(y, first), head.channels, y_QD);
@@ -252,8 +213,10 @@ void check_shapes(const AttentionShape& shape, ConstDeviceSpan qkv, ConstDeviceS
 void attention(ThreadPool& pool, const AttentionShape& shape, ConstDeviceSpan qkv, DeviceSpan y,
                DeviceSpan log_sum_exp) {
   check_shapes(shape, qkv, y, log_sum_exp);
+  if (y.dtype == DType::kBF16 && has_bf16_kernels()) return attention_bf16(pool, shape, qkv, y, log_sum_exp);
   pool.run(shape.samples * shape.heads, [&](std::int64_t task) {
-    head_forward(Head(shape, task), qkv, y, static_cast<float*>(log_sum_exp.data) + task * shape.positions);
+    head_forward(pool.scratch(), Head(shape, task), qkv, y,
+                 static_cast<float*>(log_sum_exp.data) + task * shape.positions);
   });
 }
 
@@ -262,9 +225,12 @@ void attention_backward(ThreadPool& pool, const AttentionShape& shape, ConstDevi
   check_shapes(shape, qkv, y, log_sum_exp);
   require(dy.size == y.size && dy.dtype == y.dtype && dqkv.size == qkv.size && dqkv.dtype == qkv.dtype,
           "attention_backward: the gradients differ from qkv and y in size or type");
+  if (y.dtype == DType::kBF16 && has_bf16_kernels()) {
+    return attention_backward_bf16(pool, shape, qkv, y, dy, log_sum_exp, dqkv);
+  }
   pool.run(shape.samples * shape.heads, [&](std::int64_t task) {
     const float* const of_head = static_cast<const float*>(log_sum_exp.data) + task * shape.positions;
-    head_backward(Head(shape, task), qkv, y, dy, of_head, dqkv);
+    head_backward(pool.scratch(), Head(shape, task), qkv, y, dy, of_head, dqkv);
   });
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "compute/cpu/bf16_gemm.h"
 #include "compute/cpu/gemm.h"
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/parts.h"
@@ -60,8 +61,8 @@ void Matmul::run(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b,
   const Product product{shape, a, b, bias, c};
   if (a.dtype == DType::kF32) {
     run_f32(product);
-  } else if (!run_bf16(product)) {
-    run_widened(product);
+  } else {
+    run_bf16(product);
   }
 }
 
@@ -144,7 +145,7 @@ Matmul::Bf16Tiles Matmul::kernels_of(const Product& product, const MatmulTiling&
   return tiles;
 }
 
-void Matmul::multiply_bf16(const Product& product, const MatmulTile& tile, const TileKernel& made) {
+void Matmul::multiply_onednn(const Product& product, const MatmulTile& tile, const TileKernel& made) {
   const auto& shape = product.shape;
   const ConstDeviceSpan a = from(product.a, tile.row, tile.first_k, shape.transpose_a, lda_of(shape));
   const ConstDeviceSpan b = from(product.b, tile.first_k, tile.column, shape.transpose_b, ldb_of(shape));
@@ -162,15 +163,48 @@ void Matmul::multiply_bf16(const Product& product, const MatmulTile& tile, const
            {DNNL_ARG_DST, made.c, c.data}});
 }
 
-bool Matmul::run_bf16(const Product& product) {
-  const bool may_split_k = product.bias.empty() && product.c.dtype == DType::kF32;
-  const MatmulTiling tiling = tile_matmul(product.shape, may_split_k);
+bool Matmul::run_onednn(const Product& product, const MatmulTiling& tiling) {
   const Bf16Tiles tiles = kernels_of(product, tiling);
   if (!tiles.all_fast) return false;
   run_tiles(product, tiling, [&](const Product& part, const MatmulTile& tile) {
-    multiply_bf16(part, tile, tiles.kernels[Bf16Tiles::kind(tiling, tile)]);
+    multiply_onednn(part, tile, tiles.kernels[Bf16Tiles::kind(tiling, tile)]);
   });
   return true;
+}
+
+void Matmul::multiply_own(const Product& product, const MatmulTile& tile) {
+  const auto& shape = product.shape;
+  const auto operand = [](ConstDeviceSpan x, std::int64_t stride, bool transposed) {
+    return Bf16Operand{static_cast<const Bf16*>(x.data), stride, transposed};
+  };
+  const std::int64_t lda = lda_of(shape);
+  const std::int64_t ldb = ldb_of(shape);
+  const ConstDeviceSpan a = from(product.a, tile.row, tile.first_k, shape.transpose_a, lda);
+  const ConstDeviceSpan b = from(product.b, tile.first_k, tile.column, shape.transpose_b, ldb);
+  const std::int64_t offset = tile.row * shape.n + tile.column;
+  const Bf16Gemm gemm{.m = tile.rows,
+                      .n = tile.columns,
+                      .k = tile.depth,
+                      .a = operand(a, lda, shape.transpose_a),
+                      .b = operand(b, ldb, shape.transpose_b),
+                      .bias = product.bias.empty() ? nullptr : floats(product.bias) + tile.column,
+                      .c = product.c.subspan(offset, product.c.size - offset).data,
+                      .c_stride = shape.n,
+                      .c_is_bf16 = product.c.dtype == DType::kBF16,
+                      .accumulate = shape.accumulate};
+  const auto workspace = workspaces_.lend();
+  bf16_gemm(gemm, workspace->scratch.at_least(bf16_gemm_scratch(gemm.m, gemm.n, gemm.k)));
+}
+
+void Matmul::run_own(const Product& product, const MatmulTiling& tiling) {
+  run_tiles(product, tiling, [&](const Product& part, const MatmulTile& tile) { multiply_own(part, tile); });
+}
+
+void Matmul::run_bf16(const Product& product) {
+  const bool may_split_k = product.bias.empty() && product.c.dtype == DType::kF32;
+  const MatmulTiling tiling = tile_matmul(product.shape, may_split_k);
+  if (has_bf16_kernels()) return run_own(product, tiling);
+  if (!run_onednn(product, tiling)) run_widened(product);
 }
 
 void Matmul::run_widened(const Product& product) {

@@ -14,8 +14,8 @@
 namespace ballast {
 
 /// Cuts c into tiles by shape alone (matmul_tiling.h); each is one call of a library on one thread. f32 goes to
-/// gemm_f32; bf16 goes to oneDNN, or is widened to f32 where oneDNN has nothing fast for it. Called from one thread at
-/// a time.
+/// gemm_f32; bf16 goes to bf16_gemm where the processor has it, else to oneDNN, or is widened to f32 where oneDNN has
+/// nothing fast for it. Called from one thread at a time.
 class Matmul {
  public:
   Matmul(ThreadPool& pool, WorkspacePool& workspaces) : pool_(pool), workspaces_(workspaces) {}
@@ -51,13 +51,16 @@ class Matmul {
   };
 
   void run_f32(const Product& product);
-  [[nodiscard]] bool run_bf16(const Product& product);
+  void run_bf16(const Product& product);
+  void run_own(const Product& product, const MatmulTiling& tiling);
+  [[nodiscard]] bool run_onednn(const Product& product, const MatmulTiling& tiling);
   void run_widened(const Product& product);
   /// Runs `multiply(product of the part, tile)` for every tile, and adds the parts up.
   template <typename Multiply>
   void run_tiles(const Product& product, const MatmulTiling& tiling, const Multiply& multiply);
   static void multiply_f32(const Product& product, const MatmulTile& tile);
-  void multiply_bf16(const Product& product, const MatmulTile& tile, const TileKernel& made);
+  void multiply_own(const Product& product, const MatmulTile& tile);
+  void multiply_onednn(const Product& product, const MatmulTile& tile, const TileKernel& made);
   [[nodiscard]] Bf16Tiles kernels_of(const Product& product, const MatmulTiling& tiling);
   [[nodiscard]] TileKernel kernel_of(const Product& product, const MatmulTile& tile);
 

@@ -8,6 +8,8 @@
 #include <functional>
 #include <memory>
 
+#include "compute/cpu/scratch.h"
+
 namespace ballast {
 
 class ThreadPool {
@@ -21,6 +23,9 @@ class ThreadPool {
 
   [[nodiscard]] int threads() const;
 
+  /// Memory for tasks.
+  [[nodiscard]] ScratchPool& scratch() { return scratch_; }
+
   /// Calls body(task) once for every task in [0, tasks), on all threads, and waits. The first exception is rethrown
   /// here. Tasks must not call run(). Must be called from one thread at a time.
   void run(std::int64_t tasks, const std::function<void(std::int64_t task)>& body);
@@ -31,6 +36,7 @@ class ThreadPool {
 
  private:
   class Impl;
+  ScratchPool scratch_;
   std::unique_ptr<Impl> impl_;
 };
 

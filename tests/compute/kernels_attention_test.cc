@@ -13,6 +13,8 @@ const std::vector<AttentionShape> kShapes = {
     {.samples = 1, .positions = 64, .heads = 2, .head_width = 16},
     {.samples = 1, .positions = 65, .heads = 2, .head_width = 64},
     {.samples = 2, .positions = 150, .heads = 1, .head_width = 33},
+    // Several blocks of keys, an odd last one, and a head cut into several tasks.
+    {.samples = 1, .positions = 515, .heads = 1, .head_width = 20},
 };
 
 std::int64_t size_of_y(const AttentionShape& s) { return s.samples * s.positions * s.heads * s.head_width; }
@@ -90,7 +92,8 @@ TEST_P(Attention, MatchesTheWholeMatrix) {
     Tensor dqkv = random_tensor(GetParam(), 3 * size_of_y(shape), 3);
     attention(pool, shape, qkv.span(), y.span(), log_sum_exp.span());
     const Reference expected(shape, qkv, dy);
-    expect_close(y, expected.y, GetParam(), 2e-6, 2.0);
+    // With bf16, probabilities are rounded before they are multiplied: 2^-9 of each, in random directions.
+    expect_close(y, expected.y, GetParam(), GetParam() == DType::kBF16 ? 1e-3 : 2e-6, 2.0);
     expect_close(log_sum_exp, expected.log_sum_exp, DType::kF32, 1e-6, 5.0);
     attention_backward(pool, shape, qkv.span(), y.span(), dy.span(), log_sum_exp.span(), dqkv.span());
     // With bf16, D = y dy' comes from the rounded y.
