@@ -45,12 +45,20 @@ class Planner {
     return Shape{plan_.max_samples, info.shape.elements(), size_of(info.dtype)}.elements();
   }
 
+  [[nodiscard]] bool keeps(int reader, int value) const {
+    const std::vector<int>& inputs = node(reader).inputs;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i] == value && node(reader).traits.keeps_input(i)) return runs_backward(reader);
+    }
+    return false;
+  }
+
   /// The last time somebody reads the value.
-  [[nodiscard]] int last_read(const ValueInfo& info) const {
+  [[nodiscard]] int last_read(int value) const {
+    const ValueInfo& info = this->value(value);
     int last = std::max(info.producer, 0);
     for (const int reader : info.readers) {
-      const bool kept = node(reader).traits.keeps_inputs && runs_backward(reader);
-      last = std::max(last, kept ? backward_time(reader) : reader);
+      last = std::max(last, keeps(reader, value) ? backward_time(reader) : reader);
     }
     if (info.producer >= 0 && node(info.producer).traits.keeps_output && runs_backward(info.producer)) {
       last = std::max(last, backward_time(info.producer));
@@ -59,12 +67,13 @@ class Planner {
   }
 
   void place_values() {
-    for (const ValueInfo& info : graph_.values()) {
+    for (int v = 0; v < count(graph_.values()); ++v) {
+      const ValueInfo& info = value(v);
       plan_.value_elements.push_back(info.shape.elements());
       int storage = info.producer >= 0 ? storage_to_take_over(info) : -1;
       if (storage < 0) storage = new_storage(bytes_of(info), std::max(info.producer, 0), 0);
       auto& last = plan_.storages[static_cast<std::size_t>(storage)].last;
-      last = std::max(last, last_read(info));
+      last = std::max(last, last_read(v));
       // Inputs are uploaded before the first operation runs.
       if (info.producer < 0) plan_.storages[static_cast<std::size_t>(storage)].first = 0;
       plan_.value_storage.push_back(storage);
