@@ -43,6 +43,20 @@ struct ConvShape {
   [[nodiscard]] std::int64_t out_columns() const { return (columns + 2 * pad - kernel) / stride + 1; }
 };
 
+/// How many rows a batch norm has and what follows it: a skip is added before a relu.
+struct BatchNormShape {
+  std::int64_t rows = 0;
+  bool relu = false;
+  bool skip = false;  ///< only with relu
+};
+
+/// The tensors of batch_norm_backward. y is read only where there is a skip. dskip may be empty, and dx or dskip may be
+/// the memory of dy.
+struct BatchNormGradients {
+  ConstDeviceSpan x, y, dy, gamma, beta, mean, inv_std;
+  DeviceSpan dx, dskip, dgamma, dbeta;
+};
+
 struct AttentionShape {
   std::int64_t samples = 0, positions = 0, heads = 0, head_width = 0;
 };
@@ -114,16 +128,18 @@ class Backend {
 
   // --- normalisation: gamma, beta, means, variances are f32 of size C
   // ---------------------------------------------------
-  /// y = (x - mean) / sqrt(var + 1e-5) * gamma + beta with the biased mean and variance of these R rows (Ioffe and
-  /// Szegedy 2015). Writes mean_C and inv_std_C for backward and the batch variance var_C.
-  virtual void batch_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,
-                          DeviceSpan y, DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) = 0;
-  /// The same with given mean_C and var_C (evaluation).
-  virtual void batch_norm_inference(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,
-                                    ConstDeviceSpan mean, ConstDeviceSpan var, DeviceSpan y) = 0;
-  virtual void batch_norm_backward(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan dy, ConstDeviceSpan gamma,
-                                   ConstDeviceSpan mean, ConstDeviceSpan inv_std, DeviceSpan dx, DeviceSpan dgamma,
-                                   DeviceSpan dbeta) = 0;
+  /// y = n gamma + beta for n = (x - mean) / sqrt(var + 1e-5) with the biased mean and variance of these R rows (Ioffe
+  /// and Szegedy 2015); y = relu(n gamma + beta) or relu(n gamma + beta + skip) where the shape says so. Writes mean_C
+  /// and inv_std_C for backward and the batch variance var_C. y may be the memory of skip.
+  virtual void batch_norm(const BatchNormShape& shape, ConstDeviceSpan x, ConstDeviceSpan skip, ConstDeviceSpan gamma,
+                          ConstDeviceSpan beta, DeviceSpan y, DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) = 0;
+  /// The same with given mean_C and var_C (evaluation). y may be the memory of x as well.
+  virtual void batch_norm_inference(const BatchNormShape& shape, ConstDeviceSpan x, ConstDeviceSpan skip,
+                                    ConstDeviceSpan gamma, ConstDeviceSpan beta, ConstDeviceSpan mean,
+                                    ConstDeviceSpan var, DeviceSpan y) = 0;
+  /// With g = dy, or dy where y > 0 behind a relu: dgamma += sum_R(g n), dbeta += sum_R(g), dskip = g and
+  /// dx = gamma inv_std (g - mean_R(g) - n mean_R(g n)).
+  virtual void batch_norm_backward(const BatchNormShape& shape, const BatchNormGradients& tensors) = 0;
   /// y_RC = (x - mean_R) * inv_std_R * gamma + beta, epsilon 1e-5 (Ba, Kiros and Hinton 2016). mean and inv_std are f32
   /// of size R.
   virtual void layer_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,

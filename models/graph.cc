@@ -86,14 +86,32 @@ Value Graph::convolution(Value x, std::int64_t outputs, std::int64_t kernel, std
   return append(scoped(name), std::move(operation), {x}, {weight});
 }
 
-Value Graph::batch_norm(Value x, const std::string& name) {
-  auto operation = batch_norm_operation(info(x).shape);
+BatchNormParameters Graph::batch_norm_parameters(Value x, const std::string& name) {
   const Shape channels{info(x).shape.last()};
   const int weight = parameter(name + ".weight", channels, kOnes);
   const int bias = parameter(name + ".bias", channels, kZeros);
   const int mean = declare(name + ".running_mean", channels, ParameterKind::kStatistic, kZeros);
   const int variance = declare(name + ".running_variance", channels, ParameterKind::kStatistic, kOnes);
-  return append(scoped(name), std::move(operation), {x}, {weight, bias, mean, variance});
+  return {.name = name, .indices = {weight, bias, mean, variance}};
+}
+
+Value Graph::batch_norm(Value x, const std::string& name) {
+  auto operation = batch_norm_operation(info(x).shape, BatchNormTail::kNone);
+  return append(scoped(name), std::move(operation), {x}, batch_norm_parameters(x, name).indices);
+}
+
+Value Graph::batch_norm_relu(Value x, const std::string& name) {
+  auto operation = batch_norm_operation(info(x).shape, BatchNormTail::kRelu);
+  return append(scoped(name), std::move(operation), {x}, batch_norm_parameters(x, name).indices);
+}
+
+Value Graph::batch_norm_add_relu(Value x, Value skip, const BatchNormParameters& parameters) {
+  if (info(x).shape != info(skip).shape) {
+    throw Error(parameters.name + ": shapes " + info(x).shape.to_string() + " and " + info(skip).shape.to_string() +
+                " differ");
+  }
+  auto operation = batch_norm_operation(info(x).shape, BatchNormTail::kAddAndRelu);
+  return append(scoped(parameters.name), std::move(operation), {x, skip}, parameters.indices);
 }
 
 Value Graph::layer_norm(Value x, const std::string& name) {

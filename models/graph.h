@@ -40,6 +40,12 @@ struct Node {
   [[nodiscard]] bool is_loss() const { return output < 0; }
 };
 
+/// What a batch norm owns in the parameter table.
+struct BatchNormParameters {
+  std::string name;
+  std::vector<int> indices;
+};
+
 class Graph {
  public:
   /// `compute` is the type of activations: f32, bf16, or f64 for gradient checks.
@@ -63,6 +69,11 @@ class Graph {
   Value convolution(Value x, std::int64_t outputs, std::int64_t kernel, std::int64_t stride, const std::string& name,
                     const Initializer& weights);
   Value batch_norm(Value x, const std::string& name);
+  /// relu(batch_norm(x)), in one operation.
+  Value batch_norm_relu(Value x, const std::string& name);
+  /// relu(batch_norm(x) + skip), in one operation, by parameters that are declared already.
+  Value batch_norm_add_relu(Value x, Value skip, const BatchNormParameters& parameters);
+  BatchNormParameters batch_norm_parameters(Value x, const std::string& name);
   Value layer_norm(Value x, const std::string& name);
   Value relu(Value x);
   Value gelu(Value x);

@@ -54,13 +54,14 @@ double bytes_of(const Node& node, const Graph& graph) {
     return static_cast<double>(info.shape.elements() * size_of(info.dtype));
   };
   const double y = node.is_loss() ? 0.0 : bytes(node.output);
-  double x = 0.0, dx = 0.0;
-  for (const int input : node.inputs) {
-    x += bytes(input);
-    if (graph.info({input}).needs_gradient) dx += bytes(input);
+  double x = 0.0, kept = 0.0, dx = 0.0;
+  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+    x += bytes(node.inputs[i]);
+    if (node.traits.keeps_input(i)) kept += bytes(node.inputs[i]);
+    if (graph.info({node.inputs[i]}).needs_gradient) dx += bytes(node.inputs[i]);
   }
   if (node.traits.passes_gradient) return x + y;
-  return x + y + y + dx + (node.traits.keeps_inputs ? x : 0.0) + (node.traits.keeps_output ? y : 0.0);
+  return x + y + y + dx + kept + (node.traits.keeps_output ? y : 0.0);
 }
 
 std::string line_of(const Node& node, const Graph& graph) {

@@ -58,6 +58,7 @@ struct Flops {
 /// What the planner must know about an operation.
 struct Traits {
   bool keeps_inputs = false;               ///< backward reads x
+  bool keeps_first_input = false;          ///< backward reads x[0]
   bool keeps_output = false;               ///< backward reads y
   bool in_place = false;                   ///< y may be the memory of x[0]
   bool gradient_in_place = false;          ///< dx[0] may be the memory of dy
@@ -68,6 +69,8 @@ struct Traits {
   bool always_writes_gradient = false;  ///< backward needs a dx[0] even where nobody wants it
   std::vector<SavedTensor> saved;
   Flops flops;
+
+  [[nodiscard]] bool keeps_input(std::size_t i) const { return keeps_inputs || (keeps_first_input && i == 0); }
 };
 
 class Operation {

@@ -172,7 +172,9 @@ void PlannedGraph::add_backward_spans(std::size_t index, const ParameterMemory& 
   const Node& node = graph_.nodes()[index];
   const NodePlan& plan = plan_.nodes[index];
   // Spans of values that are not kept are taken away: their memory holds something else by now.
-  if (!node.traits.keeps_inputs) frame.x = {};
+  for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+    if (!node.traits.keeps_input(i)) frame.x[i] = {};
+  }
   if (!node.traits.keeps_output) frame.y = {};
   if (!node.is_loss()) frame.dy = span_like(node.output, plan.output_gradient, frame.samples);
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {

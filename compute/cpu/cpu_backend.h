@@ -41,13 +41,11 @@ class CpuBackend final : public Backend {
   void conv2d_backward_weights(const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan dy, DeviceSpan dw) override;
   void average_pool(std::int64_t samples, std::int64_t pixels, ConstDeviceSpan x, DeviceSpan y) override;
   void average_pool_backward(std::int64_t samples, std::int64_t pixels, ConstDeviceSpan dy, DeviceSpan dx) override;
-  void batch_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta, DeviceSpan y,
-                  DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) override;
-  void batch_norm_inference(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,
-                            ConstDeviceSpan mean, ConstDeviceSpan var, DeviceSpan y) override;
-  void batch_norm_backward(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan dy, ConstDeviceSpan gamma,
-                           ConstDeviceSpan mean, ConstDeviceSpan inv_std, DeviceSpan dx, DeviceSpan dgamma,
-                           DeviceSpan dbeta) override;
+  void batch_norm(const BatchNormShape& shape, ConstDeviceSpan x, ConstDeviceSpan skip, ConstDeviceSpan gamma,
+                  ConstDeviceSpan beta, DeviceSpan y, DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) override;
+  void batch_norm_inference(const BatchNormShape& shape, ConstDeviceSpan x, ConstDeviceSpan skip, ConstDeviceSpan gamma,
+                            ConstDeviceSpan beta, ConstDeviceSpan mean, ConstDeviceSpan var, DeviceSpan y) override;
+  void batch_norm_backward(const BatchNormShape& shape, const BatchNormGradients& tensors) override;
   void layer_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta, DeviceSpan y,
                   DeviceSpan mean, DeviceSpan inv_std) override;
   void layer_norm_backward(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan dy, ConstDeviceSpan gamma,

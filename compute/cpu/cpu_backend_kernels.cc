@@ -36,20 +36,19 @@ void CpuBackend::average_pool_backward(std::int64_t samples, std::int64_t pixels
   ballast::average_pool_backward(pool_, samples, pixels, dy, dx);
 }
 
-void CpuBackend::batch_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,
-                            DeviceSpan y, DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) {
-  ballast::batch_norm(pool_, rows, x, gamma, beta, y, mean, inv_std, var);
+void CpuBackend::batch_norm(const BatchNormShape& shape, ConstDeviceSpan x, ConstDeviceSpan skip, ConstDeviceSpan gamma,
+                            ConstDeviceSpan beta, DeviceSpan y, DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) {
+  ballast::batch_norm(pool_, shape, x, skip, gamma, beta, y, mean, inv_std, var);
 }
 
-void CpuBackend::batch_norm_inference(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,
-                                      ConstDeviceSpan mean, ConstDeviceSpan var, DeviceSpan y) {
-  ballast::batch_norm_inference(pool_, rows, x, gamma, beta, mean, var, y);
+void CpuBackend::batch_norm_inference(const BatchNormShape& shape, ConstDeviceSpan x, ConstDeviceSpan skip,
+                                      ConstDeviceSpan gamma, ConstDeviceSpan beta, ConstDeviceSpan mean,
+                                      ConstDeviceSpan var, DeviceSpan y) {
+  ballast::batch_norm_inference(pool_, shape, x, skip, gamma, beta, mean, var, y);
 }
 
-void CpuBackend::batch_norm_backward(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan dy, ConstDeviceSpan gamma,
-                                     ConstDeviceSpan mean, ConstDeviceSpan inv_std, DeviceSpan dx, DeviceSpan dgamma,
-                                     DeviceSpan dbeta) {
-  ballast::batch_norm_backward(pool_, rows, x, dy, gamma, mean, inv_std, dx, dgamma, dbeta);
+void CpuBackend::batch_norm_backward(const BatchNormShape& shape, const BatchNormGradients& tensors) {
+  ballast::batch_norm_backward(pool_, shape, tensors);
 }
 
 void CpuBackend::layer_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,

@@ -40,15 +40,15 @@ void average_pool(ThreadPool& pool, std::int64_t samples, std::int64_t pixels, C
 void average_pool_backward(ThreadPool& pool, std::int64_t samples, std::int64_t pixels, ConstDeviceSpan dy,
                            DeviceSpan dx);
 
-// --- batch_norm.cc
+// --- batch_norm.cc, batch_norm_backward.cc
 // ----------------------------------------------------------------------------------------------------
-void batch_norm(ThreadPool& pool, std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,
-                DeviceSpan y, DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var);
-void batch_norm_inference(ThreadPool& pool, std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma,
-                          ConstDeviceSpan beta, ConstDeviceSpan mean, ConstDeviceSpan var, DeviceSpan y);
-void batch_norm_backward(ThreadPool& pool, std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan dy,
-                         ConstDeviceSpan gamma, ConstDeviceSpan mean, ConstDeviceSpan inv_std, DeviceSpan dx,
-                         DeviceSpan dgamma, DeviceSpan dbeta);
+void batch_norm(ThreadPool& pool, const BatchNormShape& shape, ConstDeviceSpan x, ConstDeviceSpan skip,
+                ConstDeviceSpan gamma, ConstDeviceSpan beta, DeviceSpan y, DeviceSpan mean, DeviceSpan inv_std,
+                DeviceSpan var);
+void batch_norm_inference(ThreadPool& pool, const BatchNormShape& shape, ConstDeviceSpan x, ConstDeviceSpan skip,
+                          ConstDeviceSpan gamma, ConstDeviceSpan beta, ConstDeviceSpan mean, ConstDeviceSpan var,
+                          DeviceSpan y);
+void batch_norm_backward(ThreadPool& pool, const BatchNormShape& shape, const BatchNormGradients& tensors);
 
 // --- layer_norm.cc
 // ----------------------------------------------------------------------------------------------------

@@ -10,13 +10,15 @@
 namespace ballast {
 
 /// Blocks of rows, by shape alone: about 32768 elements, which stay in the cache between two passes, and at most 512
-/// rows, so that an f32 sum within a block stays exact to about 1e-5. Sums of blocks are added in f64, in index order.
+/// rows for each of a column's sums, so that an f32 sum within a block stays exact to about 1e-5. Sums of blocks are
+/// added in f64, in index order.
 class RowBlocks {
  public:
-  RowBlocks(std::int64_t rows, std::int64_t columns)
+  /// `sums`: how many sums a column has within a block (see RowPattern).
+  RowBlocks(std::int64_t rows, std::int64_t columns, std::int64_t sums = 1)
       : rows_(rows),
         columns_(columns),
-        height_(std::clamp<std::int64_t>(kElements / std::max<std::int64_t>(1, columns), 32, 512)) {}
+        height_(std::clamp<std::int64_t>(kElements / std::max<std::int64_t>(1, columns), 32, 512 * sums)) {}
 
   [[nodiscard]] std::int64_t count() const { return (rows_ + height_ - 1) / height_; }
   [[nodiscard]] std::int64_t rows_of(std::int64_t block) const { return std::min(height_, rows_ - block * height_); }
@@ -33,10 +35,16 @@ class RowBlocks {
   /// Sums over the blocks of partials_(block)(width), in index order. `width` is a small multiple of the columns.
   [[nodiscard]] std::vector<double> add_up(ThreadPool& pool, const std::vector<float>& partials,
                                            std::int64_t width) const {
+    return add_up(pool, partials.data(), width, width);
+  }
+
+  /// The same where the sums of one block begin `stride` after those of the one before.
+  [[nodiscard]] std::vector<double> add_up(ThreadPool& pool, const float* partials, std::int64_t width,
+                                           std::int64_t stride) const {
     std::vector<double> totals(static_cast<std::size_t>(width));
     pool.run_ranges(width, 512, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t block = 0; block < count(); ++block) {
-        const float* partial = partials.data() + block * width;
+        const float* partial = partials + block * stride;
         for (std::int64_t i = begin; i < end; ++i)
           totals[static_cast<std::size_t>(i)] += static_cast<double>(partial[i]);
       }

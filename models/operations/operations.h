@@ -26,9 +26,10 @@ std::unique_ptr<Operation> convolution_operation(const Shape& x, std::int64_t ou
 
 /// Normalises channels over all samples and pixels of a pass. w = {weight, bias, running mean, running variance}.
 /// Training adds mean * samples * statistic_scale to the "gradient" of the running mean, and the same of the unbiased
-/// variance (divisor rows
-/// - 1, as PyTorch's running_var) to that of the running variance. Evaluation reads the running statistics.
-std::unique_ptr<Operation> batch_norm_operation(const Shape& x);
+/// variance (divisor rows - 1, as PyTorch's running_var) to that of the running variance. Evaluation reads the running
+/// statistics. `tail`: what follows in the same pass over memory; x[1] is the skip, of the shape of x[0].
+enum class BatchNormTail : std::uint8_t { kNone, kRelu, kAddAndRelu };
+std::unique_ptr<Operation> batch_norm_operation(const Shape& x, BatchNormTail tail);
 
 /// w = {weight, bias} of the last axis.
 std::unique_ptr<Operation> layer_norm_operation(const Shape& x);

@@ -56,17 +56,22 @@ class Planner {
     return segment < 0 || std::any_of(info.readers.begin(), info.readers.end(), outside);
   }
 
-  [[nodiscard]] bool read_in_backward(int reader) const {
-    return node(reader).traits.keeps_inputs && runs_backward(reader);
+  [[nodiscard]] bool read_in_backward(int value, int reader) const {
+    const std::vector<int>& inputs = node(reader).inputs;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i] == value && node(reader).traits.keeps_input(i)) return runs_backward(reader);
+    }
+    return false;
   }
   [[nodiscard]] bool read_by_own_backward(const ValueInfo& info) const {
     return info.producer >= 0 && node(info.producer).traits.keeps_output && runs_backward(info.producer);
   }
 
   /// Of a value that is not kept: whether backward, or an operation that runs again, reads it.
-  [[nodiscard]] bool is_needed_again(const ValueInfo& info) const {
+  [[nodiscard]] bool is_needed_again(int value) const {
+    const ValueInfo& info = this->value(value);
     return read_by_own_backward(info) || std::any_of(info.readers.begin(), info.readers.end(), [&](int reader) {
-             return read_in_backward(reader) || runs_again(reader);
+             return read_in_backward(value, reader) || runs_again(reader);
            });
   }
 
@@ -75,7 +80,7 @@ class Planner {
     again_.assign(static_cast<std::size_t>(operations_), kNever);
     for (int i = operations_ - 1; i >= 0; --i) {
       if (node(i).segment < 0 || node(i).is_loss()) continue;
-      const bool for_values = !is_kept(value(node(i).output)) && is_needed_again(value(node(i).output));
+      const bool for_values = !is_kept(value(node(i).output)) && is_needed_again(node(i).output);
       const bool for_saved = runs_backward(i) && !node(i).traits.saved.empty();
       if (for_values || for_saved) again_[static_cast<std::size_t>(i)] = 0;
     }
@@ -102,19 +107,21 @@ class Planner {
   }
 
   /// The last time somebody reads the value in its first life, which for a kept value is the only one.
-  [[nodiscard]] int last_read(const ValueInfo& info) const {
+  [[nodiscard]] int last_read(int value) const {
+    const ValueInfo& info = this->value(value);
     int last = std::max(info.producer, 0);
     for (const int reader : info.readers) last = std::max(last, reader);
-    return is_kept(info) ? std::max(last, last_read_again(info)) : last;
+    return is_kept(info) ? std::max(last, last_read_again(value)) : last;
   }
 
   /// ... in backward or by operations that run again; where nobody does, 0.
-  [[nodiscard]] int last_read_again(const ValueInfo& info) const {
+  [[nodiscard]] int last_read_again(int value) const {
+    const ValueInfo& info = this->value(value);
     // An operation that runs again writes its output again.
     int last = info.producer >= 0 && runs_again(info.producer) ? again_time(info.producer) : 0;
     for (const int reader : info.readers) {
       if (runs_again(reader)) last = std::max(last, again_time(reader));
-      if (read_in_backward(reader)) last = std::max(last, backward_time(reader));
+      if (read_in_backward(value, reader)) last = std::max(last, backward_time(reader));
     }
     return read_by_own_backward(info) ? std::max(last, backward_time(info.producer)) : last;
   }
@@ -125,13 +132,14 @@ class Planner {
   }
 
   void place_values() {
-    for (const ValueInfo& info : graph_.values()) {
+    for (int v = 0; v < count(graph_.values()); ++v) {
+      const ValueInfo& info = value(v);
       plan_.value_elements.push_back(info.shape.elements());
       // Inputs are uploaded before the first operation runs.
       const int first = std::max(info.producer, 0);
       int storage = info.producer >= 0 ? storage_to_take_over(info, first, plan_.value_storage) : -1;
       if (storage < 0) storage = new_storage(bytes_of(info), first, first);
-      extend(storage, last_read(info));
+      extend(storage, last_read(v));
       plan_.value_storage.push_back(storage);
     }
   }
@@ -147,7 +155,7 @@ class Planner {
         const int first = again_time(again);
         int storage = storage_to_take_over(info, first, plan_.value_storage_again);
         if (storage < 0) storage = new_storage(bytes_of(info), first, first);
-        extend(storage, last_read_again(info));
+        extend(storage, last_read_again(node(again).output));
         plan_.value_storage_again[static_cast<std::size_t>(node(again).output)] = storage;
       }
     }

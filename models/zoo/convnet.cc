@@ -21,22 +21,27 @@ void check(const ModelConfig& c) {
   check.raise();
 }
 
-/// Convolution without bias, then batch norm, whose bias replaces it.
+/// Without bias: that of the batch norm behind it replaces it.
 Value convolve(Graph& g, Value x_YXI, std::int64_t outputs, std::int64_t kernel, std::int64_t stride,
-               const std::string& conv, const std::string& norm, const ModelConfig& c) {
+               const std::string& name, const ModelConfig& c) {
   const std::int64_t pixels = kernel * kernel;
   const auto weights =
       matrix_initializer(c, Initializer::Kind::kHe, pixels * g.info(x_YXI).shape.last(), pixels * outputs);
-  return g.batch_norm(g.convolution(x_YXI, outputs, kernel, stride, conv, weights), norm);
+  return g.convolution(x_YXI, outputs, kernel, stride, name, weights);
 }
 
 /// relu(bn(conv(relu(bn(conv(x))))) + skip(x)); the skip is a projection where the shape changes.
 Value block(Graph& g, Value x_YXI, std::int64_t outputs, std::int64_t stride, const ModelConfig& c) {
   const Segment segment(g, c.recompute == "block");
-  Value y_YXO = g.relu(convolve(g, x_YXI, outputs, 3, stride, "conv1", "bn1", c));
-  y_YXO = convolve(g, y_YXO, outputs, 3, 1, "conv2", "bn2", c);
-  const bool same_shape = stride == 1 && g.info(x_YXI).shape.last() == outputs;
-  return g.relu(g.add(y_YXO, same_shape ? x_YXI : convolve(g, x_YXI, outputs, 1, stride, "skip.conv", "skip.bn", c)));
+  Value y_YXO = g.batch_norm_relu(convolve(g, x_YXI, outputs, 3, stride, "conv1", c), "bn1");
+  y_YXO = convolve(g, y_YXO, outputs, 3, 1, "conv2", c);
+  // Declared before those of the skip, whose operations come first: the order of the parameters is that of the files.
+  const BatchNormParameters bn2 = g.batch_norm_parameters(y_YXO, "bn2");
+  Value skip_YXO = x_YXI;
+  if (stride != 1 || g.info(x_YXI).shape.last() != outputs) {
+    skip_YXO = g.batch_norm(convolve(g, x_YXI, outputs, 1, stride, "skip.conv", c), "skip.bn");
+  }
+  return g.batch_norm_add_relu(y_YXO, skip_YXO, bn2);
 }
 
 }  // namespace
@@ -48,7 +53,8 @@ Graph build_convnet(const ModelConfig& c, DType compute, InputSpec& input) {
            .targets_per_sample = 1,
            .classes = c.classes};
   Graph g(compute);
-  Value x_YXO = g.relu(convolve(g, g.features(input.sample), c.channels[0], 3, 1, "stem.conv", "stem.bn", c));
+  Value x_YXO =
+      g.batch_norm_relu(convolve(g, g.features(input.sample), c.channels[0], 3, 1, "stem.conv", c), "stem.bn");
   for (std::size_t stage = 0; stage < kStages; ++stage) {
     for (std::int64_t i = 0; i < c.depth; ++i) {
       const NameScope scope(g, "stages." + std::to_string(stage) + ".blocks." + std::to_string(i));

@@ -43,6 +43,21 @@ struct Case {
         dx(random_tensor(dtype, rows * columns, 5)),
         dgamma(random_tensor(DType::kF32, columns, 6)),
         dbeta(random_tensor(DType::kF32, columns, 7)) {}
+
+  /// What the backward of batch norm reads and writes, with the gradient of x in `to`.
+  BatchNormGradients gradients(Tensor& to) {
+    return {.x = x.span(),
+            .y = {},
+            .dy = dy.span(),
+            .gamma = gamma.span(),
+            .beta = beta.span(),
+            .mean = mean.span(),
+            .inv_std = inv_std.span(),
+            .dx = to.span(),
+            .dskip = {},
+            .dgamma = dgamma.span(),
+            .dbeta = dbeta.span()};
+  }
 };
 
 /// dx of (x - mean) inv_std gamma + beta over one group of elements whose statistics are its own; n = their number.
@@ -55,8 +70,8 @@ const std::vector<Size> kBatches = {{1, 1}, {2, 3}, {5, 16}, {33, 17}, {1024, 10
 TEST_P(BatchNorm, NormalisesEveryChannelOverTheRows) {
   for (const Size& size : kBatches) {
     Case c(GetParam(), size, size.columns);
-    batch_norm(pool, c.rows, c.x.span(), c.gamma.span(), c.beta.span(), c.y.span(), c.mean.span(), c.inv_std.span(),
-               c.var.span());
+    batch_norm(pool, {.rows = c.rows}, c.x.span(), {}, c.gamma.span(), c.beta.span(), c.y.span(), c.mean.span(),
+               c.inv_std.span(), c.var.span());
     std::vector<double> y(static_cast<std::size_t>(c.x.size())), mean, inv_std, var;
     for (std::int64_t k = 0; k < c.columns; ++k) {
       const Moments m(c.x, k, c.rows, c.columns);
@@ -78,8 +93,8 @@ TEST_P(BatchNorm, KeepsAVarianceThatIsSmallBesideTheMean) {
   Tensor x(DType::kF32, 4096);
   for (std::int64_t i = 0; i < 4096; ++i) x.set(i, 10000.0 + static_cast<double>(i % 2));
   Case c(DType::kF32, {4096, 1}, 1);
-  batch_norm(pool, 4096, x.span(), c.gamma.span(), c.beta.span(), c.y.span(), c.mean.span(), c.inv_std.span(),
-             c.var.span());
+  batch_norm(pool, {.rows = 4096}, x.span(), {}, c.gamma.span(), c.beta.span(), c.y.span(), c.mean.span(),
+             c.inv_std.span(), c.var.span());
   EXPECT_NEAR(c.mean.at(0), 10000.5, 1e-3);
   EXPECT_NEAR(c.var.at(0), 0.25, 1e-3);
 }
@@ -89,7 +104,8 @@ TEST_P(BatchNorm, InferenceUsesTheGivenStatistics) {
     Case c(GetParam(), size, size.columns);
     Tensor mean = random_tensor(DType::kF32, c.columns, 8);
     Tensor var = random_tensor(DType::kF32, c.columns, 9, 0.5, 2.0);
-    batch_norm_inference(pool, c.rows, c.x.span(), c.gamma.span(), c.beta.span(), mean.span(), var.span(), c.y.span());
+    batch_norm_inference(pool, {.rows = c.rows}, c.x.span(), {}, c.gamma.span(), c.beta.span(), mean.span(), var.span(),
+                         c.y.span());
     std::vector<double> expected;
     for (std::int64_t i = 0; i < c.x.size(); ++i) {
       const std::int64_t k = i % c.columns;
@@ -99,10 +115,35 @@ TEST_P(BatchNorm, InferenceUsesTheGivenStatistics) {
   }
 }
 
-TEST_P(BatchNorm, BackwardIsTheDerivativeAndAddsToTheParameters) {
+TEST_P(BatchNorm, AddsASkipAndEndsInARelu) {
   for (const Size& size : kBatches) {
-    Case c(GetParam(), size, size.columns);
-    std::vector<double> dx(static_cast<std::size_t>(c.x.size())), dgamma, dbeta;
+    for (const bool add : {false, true}) {
+      Case c(GetParam(), size, size.columns);
+      Tensor skip = random_tensor(GetParam(), c.x.size(), 8);
+      const ConstDeviceSpan added = add ? skip.span() : DeviceSpan();
+      const BatchNormShape shape{.rows = c.rows, .relu = true, .skip = add};
+      batch_norm(pool, shape, c.x.span(), added, c.gamma.span(), c.beta.span(), c.y.span(), c.mean.span(),
+                 c.inv_std.span(), c.var.span());
+      std::vector<double> expected;
+      for (std::int64_t i = 0; i < c.x.size(); ++i) {
+        const std::int64_t k = i % c.columns;
+        const double z = (c.x.at(i) - c.mean.at(k)) * c.inv_std.at(k) * c.gamma.at(k) + c.beta.at(k);
+        expected.push_back(std::max(0.0, z + (add ? skip.at(i) : 0.0)));
+      }
+      expect_close(c.y, expected, GetParam(), 1e-5, 1.0);
+      Tensor given = c.y;
+      batch_norm_inference(pool, shape, c.x.span(), added, c.gamma.span(), c.beta.span(), c.mean.span(), c.var.span(),
+                           given.span());
+      expect_close(given, expected, GetParam(), 1e-5, 1.0);
+    }
+  }
+}
+
+/// dx, and dgamma and dbeta after they are added to, in f64, for the gradient `g` of what stands before a relu. Fills
+/// the statistics of the case.
+struct BatchNormReference {
+  std::vector<double> dx, dgamma, dbeta;
+  BatchNormReference(Case& c, const std::vector<double>& g) : dx(g.size()) {
     for (std::int64_t k = 0; k < c.columns; ++k) {
       const Moments m(c.x, k, c.rows, c.columns);
       c.mean.set(k, m.mean);
@@ -110,36 +151,59 @@ TEST_P(BatchNorm, BackwardIsTheDerivativeAndAddsToTheParameters) {
       double sum = 0.0;
       double sum_xhat = 0.0;
       for (std::int64_t i = k; i < c.x.size(); i += c.columns) {
-        sum += c.dy.at(i);
-        sum_xhat += c.dy.at(i) * (c.x.at(i) - m.mean) * m.inv_std;
+        sum += g[i];
+        sum_xhat += g[i] * (c.x.at(i) - m.mean) * m.inv_std;
       }
       const auto n = static_cast<double>(c.rows);
       for (std::int64_t i = k; i < c.x.size(); i += c.columns) {
         const double xhat = (c.x.at(i) - m.mean) * m.inv_std;
-        dx[i] = c.gamma.at(k) * backward_reference(c.dy.at(i), xhat, sum / n, sum_xhat / n, m.inv_std);
+        dx[i] = c.gamma.at(k) * backward_reference(g[i], xhat, sum / n, sum_xhat / n, m.inv_std);
       }
       dgamma.push_back(c.dgamma.at(k) + sum_xhat);
       dbeta.push_back(c.dbeta.at(k) + sum);
     }
-    batch_norm_backward(pool, c.rows, c.x.span(), c.dy.span(), c.gamma.span(), c.mean.span(), c.inv_std.span(),
-                        c.dx.span(), c.dgamma.span(), c.dbeta.span());
+  }
+  void compare(DType dtype, const Case& c) const {
     const double scale = std::sqrt(static_cast<double>(c.rows));
-    expect_close(c.dx, dx, GetParam(), 5e-6, c.rows < 3 ? 100.0 : 5.0);
+    expect_close(c.dx, dx, dtype, 5e-6, c.rows < 3 ? 100.0 : 5.0);
     expect_close(c.dgamma, dgamma, DType::kF32, 2e-6, 2.0 * scale);
     expect_close(c.dbeta, dbeta, DType::kF32, 2e-6, scale);
-    batch_norm_backward(pool, c.rows, c.x.span(), c.dy.span(), c.gamma.span(), c.mean.span(), c.inv_std.span(),
-                        c.dy.span(), c.dgamma.span(), c.dbeta.span());
-    EXPECT_EQ(c.dy.bytes(), c.dx.bytes()) << "in place";
+  }
+};
+
+TEST_P(BatchNorm, BackwardIsTheDerivativeAndAddsToTheParameters) {
+  for (const Size& size : kBatches) {
+    for (const BatchNormShape tail : {BatchNormShape{}, {.relu = true}, {.relu = true, .skip = true}}) {
+      const BatchNormShape shape{.rows = size.rows, .relu = tail.relu, .skip = tail.skip};
+      Case c(GetParam(), size, size.columns);
+      Tensor skip = random_tensor(GetParam(), c.x.size(), 8);
+      const ConstDeviceSpan added = shape.skip ? skip.span() : DeviceSpan();
+      batch_norm(pool, shape, c.x.span(), added, c.gamma.span(), c.beta.span(), c.y.span(), c.mean.span(),
+                 c.inv_std.span(), c.var.span());
+      std::vector<double> g;
+      for (std::int64_t i = 0; i < c.x.size(); ++i) g.push_back(!shape.relu || c.y.at(i) > 0.0 ? c.dy.at(i) : 0.0);
+      const BatchNormReference expected(c, g);
+      Tensor dskip(GetParam(), c.x.size());
+      BatchNormGradients tensors = c.gradients(c.dx);
+      tensors.y = c.y.span();
+      tensors.dskip = shape.skip ? dskip.span() : DeviceSpan();
+      batch_norm_backward(pool, shape, tensors);
+      expected.compare(GetParam(), c);
+      if (shape.skip) expect_close(dskip, g, GetParam(), 0.0);
+      tensors.dskip = {};
+      tensors.dx = c.dy.span();
+      batch_norm_backward(pool, shape, tensors);
+      EXPECT_EQ(c.dy.bytes(), c.dx.bytes()) << "in place, where nobody wants the gradient of the skip";
+    }
   }
 }
 
 TEST_P(BatchNorm, GivesTheSameBitsOnAnyNumberOfThreads) {
   expect_same_bits_on_any_number_of_threads([](ThreadPool& threads) {
     Case c(GetParam(), {3001, 33}, 33);
-    batch_norm(threads, c.rows, c.x.span(), c.gamma.span(), c.beta.span(), c.y.span(), c.mean.span(), c.inv_std.span(),
-               c.var.span());
-    batch_norm_backward(threads, c.rows, c.x.span(), c.dy.span(), c.gamma.span(), c.mean.span(), c.inv_std.span(),
-                        c.dx.span(), c.dgamma.span(), c.dbeta.span());
+    batch_norm(threads, {.rows = c.rows}, c.x.span(), {}, c.gamma.span(), c.beta.span(), c.y.span(), c.mean.span(),
+               c.inv_std.span(), c.var.span());
+    batch_norm_backward(threads, {.rows = c.rows}, c.gradients(c.dx));
     return Outputs{c.y.bytes(),  c.mean.bytes(),   c.inv_std.bytes(), c.var.bytes(),
                    c.dx.bytes(), c.dgamma.bytes(), c.dbeta.bytes()};
   });
@@ -147,7 +211,7 @@ TEST_P(BatchNorm, GivesTheSameBitsOnAnyNumberOfThreads) {
 
 TEST_P(BatchNorm, RefusesNoRows) {
   Case c(GetParam(), {0, 4}, 4);
-  EXPECT_THROW(batch_norm(pool, 0, c.x.span(), c.gamma.span(), c.beta.span(), c.y.span(), c.mean.span(),
+  EXPECT_THROW(batch_norm(pool, {.rows = 0}, c.x.span(), {}, c.gamma.span(), c.beta.span(), c.y.span(), c.mean.span(),
                           c.inv_std.span(), c.var.span()),
                Error);
 }

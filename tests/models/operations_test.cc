@@ -124,6 +124,20 @@ TEST(Gradients, OfBatchNormOfImages) {
   check(on_images([](Graph& g, Value x) { return g.relu(g.batch_norm(x, "norm")); }));
 }
 
+TEST(Gradients, OfBatchNormWithARelu) {
+  check(on_images([](Graph& g, Value x) { return g.batch_norm_relu(x, "norm"); }));
+}
+
+TEST(Gradients, OfBatchNormWithASkipAndARelu) {
+  check(on_images([](Graph& g, Value x) {
+    return g.batch_norm_add_relu(g.convolution(x, 3, 3, 1, "conv", kNormal), x, g.batch_norm_parameters(x, "norm"));
+  }));
+  check(on_vectors([](Graph& g, Value x) {
+    return g.batch_norm_add_relu(x, g.linear(x, 6, "skip", kNormal), g.batch_norm_parameters(x, "norm"));
+  }));
+  check(on_vectors([](Graph& g, Value x) { return g.batch_norm_add_relu(x, x, g.batch_norm_parameters(x, "norm")); }));
+}
+
 TEST(Gradients, OfAveragePool) { check(on_images(same)); }
 
 TEST(Gradients, OfEmbeddingAndATiedHead) { check(on_tokens(same)); }

@@ -95,53 +95,57 @@ void attend_backward(const Head& h, ConstDeviceSpan qkv, ConstDeviceSpan y, Cons
 
 // --- normalisation --------------------------------------------------------------------------------------------------
 
-void ReferenceBackend::batch_norm(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma, ConstDeviceSpan beta,
-                                  DeviceSpan y, DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) {
+void ReferenceBackend::batch_norm(const BatchNormShape& shape, ConstDeviceSpan x, ConstDeviceSpan skip,
+                                  ConstDeviceSpan gamma, ConstDeviceSpan beta, DeviceSpan y, DeviceSpan mean,
+                                  DeviceSpan inv_std, DeviceSpan var) {
   const std::int64_t channels = gamma.size;
-  require(x.size == rows * channels, "batch_norm: sizes differ");
+  require(x.size == shape.rows * channels, "batch_norm: sizes differ");
   for (std::int64_t c = 0; c < channels; ++c) {
-    const Moments m = moments(x, c, channels, rows);
-    const double scale = 1.0 / std::sqrt(m.variance + kEpsilon);
+    const Moments m = moments(x, c, channels, shape.rows);
     store(mean, c, m.mean);
     store(var, c, m.variance);
-    store(inv_std, c, scale);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const std::int64_t i = r * channels + c;
-      store(y, i, (load(x, i) - m.mean) * scale * load(gamma, c) + load(beta, c));
-    }
+    store(inv_std, c, 1.0 / std::sqrt(m.variance + kEpsilon));
   }
+  batch_norm_inference(shape, x, skip, gamma, beta, mean, var, y);
 }
 
-void ReferenceBackend::batch_norm_inference(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan gamma,
-                                            ConstDeviceSpan beta, ConstDeviceSpan mean, ConstDeviceSpan var,
-                                            DeviceSpan y) {
+void ReferenceBackend::batch_norm_inference(const BatchNormShape& shape, ConstDeviceSpan x, ConstDeviceSpan skip,
+                                            ConstDeviceSpan gamma, ConstDeviceSpan beta, ConstDeviceSpan mean,
+                                            ConstDeviceSpan var, DeviceSpan y) {
   const std::int64_t channels = gamma.size;
-  require(x.size == rows * channels, "batch_norm_inference: sizes differ");
+  require(x.size == shape.rows * channels, "batch_norm_inference: sizes differ");
   for (std::int64_t i = 0; i < x.size; ++i) {
     const std::int64_t c = i % channels;
     const double scale = 1.0 / std::sqrt(load(var, c) + kEpsilon);
-    store(y, i, (load(x, i) - load(mean, c)) * scale * load(gamma, c) + load(beta, c));
+    const double z = (load(x, i) - load(mean, c)) * scale * load(gamma, c) + load(beta, c);
+    const double sum = shape.skip ? z + load(skip, i) : z;
+    store(y, i, shape.relu ? std::max(sum, 0.0) : sum);
   }
 }
 
-/// With n = (x - mean) inv_std: dx = gamma inv_std (dy - mean_R(dy) - n mean_R(dy n))
-void ReferenceBackend::batch_norm_backward(std::int64_t rows, ConstDeviceSpan x, ConstDeviceSpan dy,
-                                           ConstDeviceSpan gamma, ConstDeviceSpan mean, ConstDeviceSpan inv_std,
-                                           DeviceSpan dx, DeviceSpan dgamma, DeviceSpan dbeta) {
-  const std::int64_t channels = gamma.size;
+void ReferenceBackend::batch_norm_backward(const BatchNormShape& shape, const BatchNormGradients& t) {
+  const std::int64_t channels = t.gamma.size;
   for (std::int64_t c = 0; c < channels; ++c) {
-    const auto normal = [&](std::int64_t i) { return (load(x, i) - load(mean, c)) * load(inv_std, c); };
-    double sum_dy = 0.0, sum_dy_n = 0.0;
-    for (std::int64_t i = c; i < rows * channels; i += channels) {
-      sum_dy += load(dy, i);
-      sum_dy_n += load(dy, i) * normal(i);
+    const auto normal = [&](std::int64_t i) { return (load(t.x, i) - load(t.mean, c)) * load(t.inv_std, c); };
+    const auto positive = [&](std::int64_t i) {
+      return shape.skip ? load(t.y, i) > 0.0 : normal(i) * load(t.gamma, c) + load(t.beta, c) > 0.0;
+    };
+    std::vector<double> g;
+    double sum = 0.0, sum_n = 0.0;
+    for (std::int64_t i = c; i < t.x.size; i += channels) {
+      g.push_back(!shape.relu || positive(i) ? load(t.dy, i) : 0.0);
+      sum += g.back();
+      sum_n += g.back() * normal(i);
     }
-    for (std::int64_t i = c; i < rows * channels; i += channels) {
-      const double centred = load(dy, i) - (sum_dy + normal(i) * sum_dy_n) / static_cast<double>(rows);
-      store(dx, i, load(gamma, c) * load(inv_std, c) * centred);
+    for (std::int64_t r = 0; r < shape.rows; ++r) {
+      const std::int64_t i = r * channels + c;
+      const double own = g[static_cast<std::size_t>(r)];
+      if (!t.dskip.empty()) store(t.dskip, i, own);
+      const double centred = own - (sum + normal(i) * sum_n) / static_cast<double>(shape.rows);
+      store(t.dx, i, load(t.gamma, c) * load(t.inv_std, c) * centred);
     }
-    add_to(dgamma, c, sum_dy_n);
-    add_to(dbeta, c, sum_dy);
+    add_to(t.dgamma, c, sum_n);
+    add_to(t.dbeta, c, sum);
   }
 }
 

@@ -67,7 +67,7 @@ TEST(ReferenceBackend, ConvolvesWithPaddingAndStride) {
 TEST(ReferenceBackend, NormalisesChannelsAndRows) {
   ReferenceBackend backend;
   std::vector<double> x = {0, 10, 2, 30}, gamma = {1, 2}, beta = {0, 5}, y(4), mean(2), inv(2), var(2);
-  backend.batch_norm(2, of(x), of(gamma), of(beta), of(y), of(mean), of(inv), of(var));
+  backend.batch_norm({.rows = 2}, of(x), {}, of(gamma), of(beta), of(y), of(mean), of(inv), of(var));
   const double one = 1.0 / std::sqrt(1.0 + 1e-5), hundred = 10.0 / std::sqrt(100.0 + 1e-5);
   expect_near(mean, {1, 20});
   expect_near(var, {1, 100});
