@@ -31,7 +31,7 @@ class OrderedStep final : public ReductionStep {
         numbers_(filled(backend, kFilled, DType::kF32)),
         gradients_(world, backend, parameters.flat_size(), blocks_of(parameters), compute == DType::kBF16,
                    {.shards = world.size()}),
-        coordinator_(parameters_, gradients_, backend, world, adamw_with_clipping(), kTotalSteps),
+        coordinator_(parameters_, gradients_, backend, world, adamw_with_clipping(), kTotalSteps, clock_),
         totals_(world.size()) {
     coordinator_.initialise(1);
   }
@@ -58,6 +58,7 @@ class OrderedStep final : public ReductionStep {
   Backend& backend_;
   Buffer numbers_;
   SplitAllReduce gradients_;
+  PhaseClock clock_;
   Coordinator coordinator_;
   StepTotals totals_;
   std::int64_t step_ = 0;
