@@ -50,6 +50,7 @@ struct Bf16Gemm {
 
 /// Bytes of scratch memory that bf16_gemm wants, aligned to 64.
 [[nodiscard]] std::int64_t bf16_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k);
+/// Best with m of 100 to 512. An element of c has the same bits in whatever tile of a larger c it is computed.
 void bf16_gemm(const Bf16Gemm& gemm, std::byte* scratch);
 
 /// Elements of a_MK or b_KN once packed. A row panel has at most 14 rows, a column panel 32 columns.

@@ -6,6 +6,7 @@ ballast_unit_test(compute/cpu_backend USES compute)
 set_tests_properties(compute.cpu_backend PROPERTIES
   ENVIRONMENT "ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0;TSAN_OPTIONS=allocator_may_return_null=1")
 ballast_unit_test(compute/matmul USES compute TIMEOUT 600)
+ballast_unit_test(compute/bf16_gemm USES compute)
 ballast_unit_test(compute/convolution USES compute TIMEOUT 600)
 
 # The same bodies as an older processor runs them: with AVX2 bf16 is widened to f32, with SSE4.1 OpenBLAS multiplies.
