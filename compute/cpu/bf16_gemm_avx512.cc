@@ -303,9 +303,21 @@ void pack_columns(std::int64_t n, std::int64_t k, const Bf16Operand& b, Bf16* to
 
 void multiply_packed(const PackedGemm& gemm, const GemmOutput& out) {
   const std::int64_t pairs = ceil_div(gemm.k, 2);
+  const RowPanels panels(gemm.m);
   for (std::int64_t column = 0; column < gemm.n; column += kPanelColumns) {
     const std::uint32_t* const b = as_pairs(gemm.b) + column * ceil_div(gemm.packed_k, 2);
-    multiply_panel(gemm.m, pairs, as_pairs(gemm.a), b, out, column, least(kPanelColumns, gemm.n - column), {});
+    const std::int64_t columns = least(kPanelColumns, gemm.n - column);
+    for (std::int64_t panel = 0; panel < panels.count; ++panel) {
+      const std::int64_t row = panels.first(panel);
+      const std::int64_t height = panels.height(panel);
+      std::int64_t begin = 0;
+      std::int64_t end = pairs;
+      if (gemm.unneeded == Unneeded::kLateColumns && column >= gemm.first + row + height) continue;
+      if (gemm.unneeded == Unneeded::kLateK) end = least(pairs, ceil_div(gemm.first + row + height, 2));
+      if (gemm.unneeded == Unneeded::kEarlyK && row > gemm.first) begin = least(pairs, (row - gemm.first) / 2);
+      kTiles[height - 1][columns > kLanes ? 1 : 0](end - begin, as_pairs(gemm.a) + row * pairs + begin * height,
+                                                   b + begin * kPanelColumns, out, row, column, columns);
+    }
   }
 }
 

@@ -186,5 +186,38 @@ TEST(Bf16Gemm, MultipliesTheBeginningOfAPackedMatrix) {
   }
 }
 
+TEST(Bf16Gemm, LeavesOutWhatAMaskMakesUnneeded) {
+  if (!has_bf16_kernels()) GTEST_SKIP();
+  constexpr std::int64_t kM = 50;
+  constexpr std::int64_t kN = 70;
+  constexpr std::int64_t kK = 64;
+  const Matrix full(kM, kK, false, 0, 8);
+  const Matrix b(kK, kN, false, 0, 9);
+  AlignedMemory a_memory;
+  AlignedMemory b_memory;
+  auto* const a_packed = reinterpret_cast<Bf16*>(a_memory.at_least(2 * packed_rows_size(kM, kK)));
+  auto* const b_packed = reinterpret_cast<Bf16*>(b_memory.at_least(2 * packed_columns_size(kN, kK)));
+  pack_columns(kN, kK, b.from(0, 0), b_packed);
+  for (const Unneeded unneeded : {Unneeded::kLateColumns, Unneeded::kLateK, Unneeded::kEarlyK}) {
+    for (const std::int64_t first : {0, 9, 200}) {
+      Matrix a = full;
+      for (std::int64_t i = 0; i < kM; ++i) {
+        for (std::int64_t k = 0; k < kK; ++k) {
+          const bool is_zero =
+              (unneeded == Unneeded::kLateK && k > first + i) || (unneeded == Unneeded::kEarlyK && i > first + k);
+          if (is_zero) a.stored[a.place(i, k)] = 0;
+        }
+      }
+      pack_rows(kM, kK, a.from(0, 0), a_packed);
+      Result c(kM, kN, false, 0);
+      multiply_packed({kM, kN, kK, a_packed, b_packed, kK, unneeded, first}, {.c = c.data(), .c_stride = kN});
+      for (std::int64_t i = 0; i < kM; ++i) {
+        const std::int64_t needed = unneeded == Unneeded::kLateColumns ? std::min(kN, first + i + 1) : kN;
+        for (std::int64_t j = 0; j < needed; ++j) ASSERT_NEAR(c.at(i, j), Exact(a, b, i, j, kK).sum, 1e-4);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ballast
