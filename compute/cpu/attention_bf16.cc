@@ -65,14 +65,16 @@ void Forward::run(ScratchPool& pool, std::int64_t begin, std::int64_t end) const
     const std::int64_t queries = std::min(kQueries, end - first);
     const std::int64_t keys = first + queries;
     pack_rows(queries, d, rows_of(q_TD + first * apart, apart), rows_packed);
-    multiply_packed({queries, keys, d, rows_packed, keys_packed, d}, to_f32(s_QN, stride, false));
+    multiply_packed({queries, keys, d, rows_packed, keys_packed, d, Unneeded::kLateColumns, first},
+                    to_f32(s_QN, stride, false));
     softmax_rows_bf16({queries, keys, first, stride, head.scale()}, s_QN, p_QN, tops_Q, factors_Q);
     for (std::int64_t r = 0; r < queries; ++r) {
       log_sum_exp_T[first + r] = head.scale() * tops_Q[r] + std::log(factors_Q[r]);
       factors_Q[r] = 1.0F / factors_Q[r];
     }
     pack_rows(queries, keys, rows_of(p_QN, stride), rows_packed);
-    multiply_packed({queries, d, keys, rows_packed, values_packed, end}, to_f32(y_QD, d, false));
+    multiply_packed({queries, d, keys, rows_packed, values_packed, end, Unneeded::kLateK, first},
+                    to_f32(y_QD, d, false));
     round_rows_bf16(queries, d, y_QD, factors_Q, 1.0F, numbers(head.of_y(y, first)), head.channels);
   }
 }
@@ -149,22 +151,26 @@ void Backward::start_keys(std::int64_t first_key, std::int64_t keys) {
 }
 
 void Backward::add_queries(std::int64_t first_key, std::int64_t first, std::int64_t queries, std::int64_t keys) {
+  const std::int64_t seen = first - first_key;  // by all queries of the block
   const Bf16Operand q = rows_of(q_TD_ + first * apart_, apart_);
   const Bf16Operand dy = rows_of(dy_TD_ + first * head_.channels, head_.channels);
   pack_rows(queries, d_, q, rows_);
-  multiply_packed({queries, keys, d_, rows_, k_columns_, d_}, to_f32(s_QN_, kStride, false));
+  multiply_packed({queries, keys, d_, rows_, k_columns_, d_, Unneeded::kLateColumns, seen},
+                  to_f32(s_QN_, kStride, false));
   pack_rows(queries, d_, dy, rows_);
-  multiply_packed({queries, keys, d_, rows_, v_columns_, d_}, to_f32(dp_QN_, kStride, false));
-  gradient_rows_bf16({queries, keys, first - first_key, kStride, head_.scale()}, s_QN_, dp_QN_, log_sum_exp_T_ + first,
+  multiply_packed({queries, keys, d_, rows_, v_columns_, d_, Unneeded::kLateColumns, seen},
+                  to_f32(dp_QN_, kStride, false));
+  gradient_rows_bf16({queries, keys, seen, kStride, head_.scale()}, s_QN_, dp_QN_, log_sum_exp_T_ + first,
                      dots_T_ + first, p_QN_, ds_QN_);
   pack_columns(d_, queries, dy, columns_);
   pack_rows(keys, queries, columns_of(p_QN_, kStride), rows_);
-  multiply_packed({keys, d_, queries, rows_, columns_, queries}, to_f32(dv_ND_, d_, true));
+  multiply_packed({keys, d_, queries, rows_, columns_, queries, Unneeded::kEarlyK, seen}, to_f32(dv_ND_, d_, true));
   pack_columns(d_, queries, q, columns_);
   pack_rows(keys, queries, columns_of(ds_QN_, kStride), rows_);
-  multiply_packed({keys, d_, queries, rows_, columns_, queries}, to_f32(dk_ND_, d_, true));
+  multiply_packed({keys, d_, queries, rows_, columns_, queries, Unneeded::kEarlyK, seen}, to_f32(dk_ND_, d_, true));
   pack_rows(queries, keys, rows_of(ds_QN_, kStride), rows_);
-  multiply_packed({queries, d_, keys, rows_, k_rows_, packed_keys_}, to_f32(dq_TD_ + first * d_, d_, first_key > 0));
+  multiply_packed({queries, d_, keys, rows_, k_rows_, packed_keys_, Unneeded::kLateK, seen},
+                  to_f32(dq_TD_ + first * d_, d_, first_key > 0));
 }
 
 void Backward::run(ConstDeviceSpan y, DeviceSpan dqkv) {

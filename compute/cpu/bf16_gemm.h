@@ -50,6 +50,7 @@ struct Bf16Gemm {
 
 /// Bytes of scratch memory that bf16_gemm wants, aligned to 64.
 [[nodiscard]] std::int64_t bf16_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k);
+/// Best with m of 100 to 512. An element of c has the same bits in whatever tile of a larger c it is computed.
 void bf16_gemm(const Bf16Gemm& gemm, std::byte* scratch);
 
 /// Elements of a_MK or b_KN once packed. A row panel has at most 14 rows, a column panel 32 columns.
@@ -59,12 +60,18 @@ void bf16_gemm(const Bf16Gemm& gemm, std::byte* scratch);
 void pack_rows(std::int64_t m, std::int64_t k, const Bf16Operand& a, Bf16* to);
 void pack_columns(std::int64_t n, std::int64_t k, const Bf16Operand& b, Bf16* to);
 
+/// What of a product a mask lets be left out, tile by tile: nothing; c_ij where j > first + i, which stays as it was;
+/// the addends where a_ik is known to be 0, for k > first + i; those for i > first + k.
+enum class Unneeded : std::uint8_t { kNothing, kLateColumns, kLateK, kEarlyK };
+
 /// The product of a packed a_MK and the first `k` rows of a b_(K')N packed with K' = `packed_k` >= k, k even or K'.
 struct PackedGemm {
   std::int64_t m, n, k;
   const Bf16* a;
   const Bf16* b;
   std::int64_t packed_k;
+  Unneeded unneeded = Unneeded::kNothing;
+  std::int64_t first = 0;
 };
 void multiply_packed(const PackedGemm& gemm, const GemmOutput& out);
 

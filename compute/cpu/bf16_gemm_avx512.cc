@@ -16,11 +16,11 @@ namespace {
 constexpr std::int64_t kPanelRows = 14;
 constexpr std::int64_t kLanes = 16;
 constexpr std::int64_t kPanelColumns = 2 * kLanes;
-// What a block of a may hold: it stays in the second cache (1 MiB) while one column panel after another passes by.
-constexpr std::int64_t kBlockOfA = 400 * 1024;
+// The longest block of k: with the rows of one call, a few hundred, a block of a stays in the second cache (1 MiB)
+// while one column panel after another passes by. Of k alone, for the order of additions must not depend on m and n.
+constexpr std::int64_t kDepth = 768;
 
 constexpr std::int64_t least(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-constexpr std::int64_t greatest(std::int64_t a, std::int64_t b) { return a > b ? a : b; }
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
@@ -303,22 +303,31 @@ void pack_columns(std::int64_t n, std::int64_t k, const Bf16Operand& b, Bf16* to
 
 void multiply_packed(const PackedGemm& gemm, const GemmOutput& out) {
   const std::int64_t pairs = ceil_div(gemm.k, 2);
+  const RowPanels panels(gemm.m);
   for (std::int64_t column = 0; column < gemm.n; column += kPanelColumns) {
     const std::uint32_t* const b = as_pairs(gemm.b) + column * ceil_div(gemm.packed_k, 2);
-    multiply_panel(gemm.m, pairs, as_pairs(gemm.a), b, out, column, least(kPanelColumns, gemm.n - column), {});
+    const std::int64_t columns = least(kPanelColumns, gemm.n - column);
+    for (std::int64_t panel = 0; panel < panels.count; ++panel) {
+      const std::int64_t row = panels.first(panel);
+      const std::int64_t height = panels.height(panel);
+      std::int64_t begin = 0;
+      std::int64_t end = pairs;
+      if (gemm.unneeded == Unneeded::kLateColumns && column >= gemm.first + row + height) continue;
+      if (gemm.unneeded == Unneeded::kLateK) end = least(pairs, ceil_div(gemm.first + row + height, 2));
+      if (gemm.unneeded == Unneeded::kEarlyK && row > gemm.first) begin = least(pairs, (row - gemm.first) / 2);
+      kTiles[height - 1][columns > kLanes ? 1 : 0](end - begin, as_pairs(gemm.a) + row * pairs + begin * height,
+                                                   b + begin * kPanelColumns, out, row, column, columns);
+    }
   }
 }
 
 namespace {
 
 /// k in equal blocks, each a multiple of 32 but the last.
-std::int64_t block_depth(std::int64_t m, std::int64_t k) {
-  const std::int64_t most = greatest(32, kBlockOfA / m);
-  return round_up(ceil_div(k, ceil_div(k, most)), 32);
-}
+std::int64_t block_depth(std::int64_t k) { return round_up(ceil_div(k, ceil_div(k, kDepth)), 32); }
 
 std::int64_t sums_bytes(std::int64_t m, std::int64_t n, std::int64_t k) {
-  return k > block_depth(m, k) ? 4 * m * round_up(n, kPanelColumns) : 0;
+  return k > block_depth(k) ? 4 * m * round_up(n, kPanelColumns) : 0;
 }
 
 Bf16Operand from_k(Bf16Operand x, std::int64_t k, bool k_is_contiguous) {
@@ -337,13 +346,13 @@ Ahead after(const Bf16Operand& b, std::int64_t column, std::int64_t n, std::int6
 }  // namespace
 
 std::int64_t bf16_gemm_scratch(std::int64_t m, std::int64_t n, std::int64_t k) {
-  const std::int64_t depth = block_depth(m, k);
+  const std::int64_t depth = block_depth(k);
   return round_up(2 * packed_rows_size(m, depth), 64) + 2 * packed_columns_size(kPanelColumns, depth) +
          sums_bytes(m, n, k);
 }
 
 void bf16_gemm(const Bf16Gemm& gemm, std::byte* scratch) {
-  const std::int64_t depth = block_depth(gemm.m, gemm.k);
+  const std::int64_t depth = block_depth(gemm.k);
   auto* const b_panel = reinterpret_cast<Bf16*>(scratch);
   Bf16* const a_panels = b_panel + packed_columns_size(kPanelColumns, depth);
   // Sums of the blocks so far, where c cannot hold them.

@@ -15,6 +15,9 @@ namespace {
 
 using Dims = dnnl::memory::dims;
 
+// From this k on bf16_gemm is faster than oneDNN; below, a tile of c is written more than it is computed.
+constexpr std::int64_t kOwnDepth = 32;
+
 // Elements between the stored rows of the operands.
 std::int64_t lda_of(const MatmulShape& shape) { return shape.transpose_a ? shape.m : shape.k; }
 std::int64_t ldb_of(const MatmulShape& shape) { return shape.transpose_b ? shape.k : shape.n; }
@@ -196,15 +199,15 @@ void Matmul::multiply_own(const Product& product, const MatmulTile& tile) {
   bf16_gemm(gemm, workspace->scratch.at_least(bf16_gemm_scratch(gemm.m, gemm.n, gemm.k)));
 }
 
-void Matmul::run_own(const Product& product, const MatmulTiling& tiling) {
+void Matmul::run_own(const Product& product, bool may_split_k) {
+  const MatmulTiling tiling = tile_matmul_for(pool_.threads(), product.shape, may_split_k);
   run_tiles(product, tiling, [&](const Product& part, const MatmulTile& tile) { multiply_own(part, tile); });
 }
 
 void Matmul::run_bf16(const Product& product) {
   const bool may_split_k = product.bias.empty() && product.c.dtype == DType::kF32;
-  const MatmulTiling tiling = tile_matmul(product.shape, may_split_k);
-  if (has_bf16_kernels()) return run_own(product, tiling);
-  if (!run_onednn(product, tiling)) run_widened(product);
+  if (has_bf16_kernels() && product.shape.k >= kOwnDepth) return run_own(product, may_split_k);
+  if (!run_onednn(product, tile_matmul(product.shape, may_split_k))) run_widened(product);
 }
 
 void Matmul::run_widened(const Product& product) {

@@ -13,9 +13,9 @@
 
 namespace ballast {
 
-/// Cuts c into tiles by shape alone (matmul_tiling.h); each is one call of a library on one thread. f32 goes to
-/// gemm_f32; bf16 goes to bf16_gemm where the processor has it, else to oneDNN, or is widened to f32 where oneDNN has
-/// nothing fast for it. Called from one thread at a time.
+/// Cuts c into tiles (matmul_tiling.h) so that the bits follow from the shape alone; each is one call of a library on
+/// one thread. f32 goes to gemm_f32; bf16 goes to bf16_gemm where the processor has it, else to oneDNN, or is widened
+/// to f32 where oneDNN has nothing fast for it. Called from one thread at a time.
 class Matmul {
  public:
   Matmul(ThreadPool& pool, WorkspacePool& workspaces) : pool_(pool), workspaces_(workspaces) {}
@@ -52,7 +52,7 @@ class Matmul {
 
   void run_f32(const Product& product);
   void run_bf16(const Product& product);
-  void run_own(const Product& product, const MatmulTiling& tiling);
+  void run_own(const Product& product, bool may_split_k);
   [[nodiscard]] bool run_onednn(const Product& product, const MatmulTiling& tiling);
   void run_widened(const Product& product);
   /// Runs `multiply(product of the part, tile)` for every tile, and adds the parts up.

@@ -60,6 +60,16 @@ MatmulTiling tile_matmul(const MatmulShape& shape, bool may_split_k) {
   return tiling;
 }
 
+MatmulTiling tile_matmul_for(int threads, const MatmulShape& shape, bool may_split_k) {
+  const MatmulTiling by_shape = tile_matmul(shape, may_split_k);
+  // Two tiles for each thread: one that is held up leaves some of its work to the others.
+  const std::int64_t wanted = threads == 1 ? 1 : 2 * threads;
+  if (by_shape.parts > 1 || wanted >= by_shape.tiles()) return by_shape;
+  MatmulTiling tiling = cheapest_grid(shape, wanted);
+  tiling.depth = shape.k;
+  return tiling;
+}
+
 MatmulTile tile_at(const MatmulTiling& tiling, const MatmulShape& shape, std::int64_t task) {
   MatmulTile tile;
   tile.column = task % tiling.column_tiles * tiling.columns;

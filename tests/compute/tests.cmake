@@ -6,10 +6,11 @@ ballast_unit_test(compute/cpu_backend USES compute)
 set_tests_properties(compute.cpu_backend PROPERTIES
   ENVIRONMENT "ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0;TSAN_OPTIONS=allocator_may_return_null=1")
 ballast_unit_test(compute/matmul USES compute TIMEOUT 600)
+ballast_unit_test(compute/bf16_gemm USES compute)
 ballast_unit_test(compute/convolution USES compute TIMEOUT 600)
 
 # The same bodies as an older processor runs them: with AVX2 bf16 is widened to f32, with SSE4.1 OpenBLAS multiplies.
-foreach(room_test matmul convolution)
+foreach(room_test matmul convolution kernels_attention kernels_elementwise)
   foreach(instruction_set AVX2 SSE41)
     string(TOLOWER compute.${room_test}.${instruction_set} name)
     add_test(NAME ${name} COMMAND compute_${room_test}_test)
