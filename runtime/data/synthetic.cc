@@ -89,6 +89,7 @@ class SyntheticFeatures final : public Synthetic {
     const float phase = uniform(wave[2]);
     const std::int64_t per_pixel = elements_ / (rows_ * columns_);
     std::array<float, 4> noise{};
+    float height = 0.0F;  // of the wave at this pixel, the same in all its channels
     for (std::int64_t e = 0; e < elements_; ++e) {
       if (e % 4 == 0) {
         const PhiloxBlock words = draw(seed(), Use::kNoise, index, e / 4);
@@ -96,12 +97,14 @@ class SyntheticFeatures final : public Synthetic {
         const auto [n2, n3] = normal_pair(words[2], words[3]);
         noise = {n0, n1, n2, n3};
       }
-      const std::int64_t pixel = e / per_pixel;
-      const std::int64_t row = pixel / columns_;
-      const std::int64_t column = pixel % columns_;
-      const float turns = row_turns * static_cast<float>(row) / static_cast<float>(rows_) +
-                          column_turns * static_cast<float>(column) / static_cast<float>(columns_) + phase;
-      sample[static_cast<std::size_t>(e)] = std::cos(kTurn * turns) + kNoise * noise[static_cast<std::size_t>(e % 4)];
+      if (e % per_pixel == 0) {
+        const std::int64_t row = e / per_pixel / columns_;
+        const std::int64_t column = e / per_pixel % columns_;
+        const float turns = row_turns * static_cast<float>(row) / static_cast<float>(rows_) +
+                            column_turns * static_cast<float>(column) / static_cast<float>(columns_) + phase;
+        height = std::cos(kTurn * turns);
+      }
+      sample[static_cast<std::size_t>(e)] = height + kNoise * noise[static_cast<std::size_t>(e % 4)];
     }
   }
 
