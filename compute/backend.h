@@ -20,6 +20,7 @@
 #include <span>
 #include <string>
 
+#include "compute/batch_norm.h"
 #include "compute/tensor.h"
 #include "compute/update.h"
 
@@ -41,20 +42,6 @@ struct ConvShape {
   std::int64_t inputs = 0, outputs = 0, kernel = 3, stride = 1, pad = 1;
   [[nodiscard]] std::int64_t out_rows() const { return (rows + 2 * pad - kernel) / stride + 1; }
   [[nodiscard]] std::int64_t out_columns() const { return (columns + 2 * pad - kernel) / stride + 1; }
-};
-
-/// How many rows a batch norm has and what follows it: a skip is added before a relu.
-struct BatchNormShape {
-  std::int64_t rows = 0;
-  bool relu = false;
-  bool skip = false;  ///< only with relu
-};
-
-/// The tensors of batch_norm_backward. y is read only where there is a skip. dskip may be empty, and dx or dskip may be
-/// the memory of dy.
-struct BatchNormGradients {
-  ConstDeviceSpan x, y, dy, gamma, beta, mean, inv_std;
-  DeviceSpan dx, dskip, dgamma, dbeta;
 };
 
 struct AttentionShape {

@@ -5,11 +5,19 @@
 #include <memory>
 #include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <unordered_map>
 #include <vector>
 
 #include "compute/cpu/aligned_memory.h"
 
 namespace ballast {
+
+/// The arguments of one primitive, made once: oneDNN allocates memory for each, every time.
+struct PreparedArguments {
+  dnnl::primitive primitive;  ///< kept, so that no other primitive gets its address
+  std::vector<dnnl::memory> memories;
+  std::vector<dnnl_exec_arg_t> arguments;
+};
 
 /// One stream, the scratch block that primitives overwrite, and a block that its user keeps results in between two of
 /// them. Used by one thread at a time.
@@ -18,6 +26,7 @@ struct Workspace {
   dnnl::stream stream;
   AlignedMemory scratch;
   AlignedMemory results;
+  std::unordered_map<const_dnnl_primitive_t, PreparedArguments> prepared;
 };
 
 /// Lends workspaces to tasks and keeps them: after the first steps there are as many as threads, and nothing is
