@@ -20,6 +20,22 @@ void Backend::ordered_sum_and_squares(std::span<const ConstDeviceSpan> addends, 
   }
 }
 
+void Backend::update_parts(const UpdateRule& rule, const UpdateRun& run, std::span<const ElementRange> parts,
+                           std::span<UpdateSums> sums) {
+  UpdateRule with_sums = rule;
+  with_sums.want_sums = true;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::int64_t begin = parts[i].begin;
+    const std::int64_t size = parts[i].end - begin;
+    UpdateRun part{run.value.subspan(begin, size), {}, run.gradient.subspan(begin, size), {}};
+    if (!run.compute.empty()) part.compute = run.compute.subspan(begin, size);
+    for (std::size_t s = 0; s < run.state.size(); ++s) {
+      if (!run.state[s].empty()) part.state[s] = run.state[s].subspan(begin, size);
+    }
+    sums[i] = update(with_sums, part);
+  }
+}
+
 Buffer::Buffer(Backend& backend, std::int64_t elements, DType dtype) : backend_(&backend) {
   span_ = {backend.allocate(Shape{elements, size_of(dtype)}.elements()), elements, dtype};
 }

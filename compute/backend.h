@@ -171,6 +171,10 @@ class Backend {
                                        DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
   /// One optimizer update of a run of values; see update.h. Returns the sums that telemetry needs when asked to.
   virtual UpdateSums update(const UpdateRule& rule, const UpdateRun& run) = 0;
+  /// The same for parts of a run that lie apart, of at most 8192 elements each, all with sums: sums[i] is what update()
+  /// of parts[i] with want_sums would give, with the same bits.
+  virtual void update_parts(const UpdateRule& rule, const UpdateRun& run, std::span<const ElementRange> parts,
+                            std::span<UpdateSums> sums);
 };
 
 /// Frees itself. Move only.

@@ -195,14 +195,17 @@ void Coordinator::apply(std::int64_t step, double norm, double lr) {
 }
 
 void Coordinator::apply_with_statistics(const Run& run, const UpdateRule& rule) {
-  UpdateRule with_sums = rule;
-  with_sums.want_sums = true;
   const std::vector<Block>& blocks = gradients_.blocks();
-  auto at = static_cast<std::size_t>(run.first_block);
-  for (std::int64_t begin = run.begin; begin < run.end; begin = blocks[at].end, ++at) {
-    const UpdateSums sums = backend_.update(with_sums, memory_of(run, begin, blocks[at].end));
-    value_squares_[at] = sums.value_squares;
-    change_squares_[at] = sums.change_squares;
+  std::vector<ElementRange> parts;
+  const auto first = static_cast<std::size_t>(run.first_block);
+  for (std::size_t at = first; at < blocks.size() && blocks[at].begin < run.end; ++at) {
+    parts.push_back({blocks[at].begin - run.begin, blocks[at].end - run.begin});
+  }
+  std::vector<UpdateSums> sums(parts.size());
+  backend_.update_parts(rule, memory_of(run, run.begin, run.end), parts, sums);
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    value_squares_[first + i] = sums[i].value_squares;
+    change_squares_[first + i] = sums[i].change_squares;
   }
 }
 

@@ -67,6 +67,8 @@ class CpuBackend final : public Backend {
   void ordered_sum_and_squares(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum,
                                std::span<const ElementRange> parts, std::span<double> squares) override;
   UpdateSums update(const UpdateRule& rule, const UpdateRun& run) override;
+  void update_parts(const UpdateRule& rule, const UpdateRun& run, std::span<const ElementRange> parts,
+                    std::span<UpdateSums> sums) override;
 
  private:
   ThreadPool pool_;

@@ -107,4 +107,9 @@ UpdateSums CpuBackend::update(const UpdateRule& rule, const UpdateRun& run) {
   return ballast::update(pool_, rule, run);
 }
 
+void CpuBackend::update_parts(const UpdateRule& rule, const UpdateRun& run, std::span<const ElementRange> parts,
+                              std::span<UpdateSums> sums) {
+  ballast::update_parts(pool_, rule, run, parts, sums);
+}
+
 }  // namespace ballast

@@ -87,5 +87,7 @@ double sum_of_squares(ThreadPool& pool, ConstDeviceSpan x);
 void ordered_sum_and_squares(ThreadPool& pool, std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
                              DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
 UpdateSums update(ThreadPool& pool, const UpdateRule& rule, const UpdateRun& run);
+void update_parts(ThreadPool& pool, const UpdateRule& rule, const UpdateRun& run, std::span<const ElementRange> parts,
+                  std::span<UpdateSums> sums);
 
 }  // namespace ballast

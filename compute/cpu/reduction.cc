@@ -27,6 +27,36 @@ void add_pairs(std::int64_t n, const float* const* addends, float* sum) {
   map(AddPairs(), n, sum, addends[0], addends[1], addends[2], addends[3]);
 }
 
+/// sum = total(i) for i in [0, n), and its squares. `total` adds elements of arrays that `sum` may be one of.
+template <class Total>
+HWY_INLINE double add_and_square(std::int64_t n, float* sum, const Total& total) {
+  constexpr std::int64_t kStep = Squares::kChains;
+  Squares squares;
+  float piece[kStep];
+  std::int64_t i = 0;
+  for (; i + kStep <= n; i += kStep) {
+    for (std::int64_t c = 0; c < kStep; ++c) piece[c] = total(i + c);
+    for (std::int64_t c = 0; c < kStep; ++c) sum[i + c] = piece[c];
+    squares.add(piece);
+  }
+  for (std::int64_t c = 0; i + c < n; ++c) piece[c] = total(i + c);
+  for (std::int64_t c = 0; i + c < n; ++c) sum[i + c] = piece[c];
+  squares.add_rest(n - i, piece);
+  return squares.sum();
+}
+
+double add_two_and_square(std::int64_t n, const float* a, const float* b, float* sum) {
+  return add_and_square(n, sum, [=](std::int64_t i) { return a[i] + b[i]; });
+}
+
+double add_pairs_and_square(std::int64_t n, const float* const* addends, float* sum) {
+  const float* const a = addends[0];
+  const float* const b = addends[1];
+  const float* const c = addends[2];
+  const float* const d = addends[3];
+  return add_and_square(n, sum, [=](std::int64_t i) { return (a[i] + b[i]) + (c[i] + d[i]); });
+}
+
 double squares(std::int64_t n, const float* x) { return squares_f64(n, x); }
 
 }  // namespace
@@ -39,6 +69,8 @@ namespace ballast {
 
 HWY_EXPORT(add_two);
 HWY_EXPORT(add_pairs);
+HWY_EXPORT(add_two_and_square);
+HWY_EXPORT(add_pairs_and_square);
 HWY_EXPORT(squares);
 
 namespace {
@@ -93,6 +125,22 @@ class Addition {
     }
   }
 
+  /// The same, and the sum of squares of the sums. Two or two pairs of addends are added and squared in one loop.
+  [[nodiscard]] double run_and_square(std::int64_t begin, std::int64_t end) const {
+    if (end - begin <= kBlock && tree_.size() == 3) {
+      return HWY_DYNAMIC_DISPATCH(add_two_and_square)(end - begin, from(0, begin), from(1, begin), sum_ + begin);
+    }
+    if (end - begin <= kBlock && pairs_) {
+      const float* const four[] = {from(0, begin), from(1, begin), from(3, begin), from(4, begin)};
+      return HWY_DYNAMIC_DISPATCH(add_pairs_and_square)(end - begin, four, sum_ + begin);
+    }
+    run(begin, end);
+    const auto kernel = HWY_DYNAMIC_DISPATCH(squares);
+    double total = 0.0;
+    for (std::int64_t at = begin; at < end; at += kBlock) total += kernel(std::min(kBlock, end - at), sum_ + at);
+    return total;
+  }
+
  private:
   /// The addend that step `i` of the program pushes.
   [[nodiscard]] const float* from(std::size_t i, std::int64_t begin) const {
@@ -128,15 +176,6 @@ class Addition {
   bool pairs_;
 };
 
-/// What sum_of_squares gives, on this thread alone.
-double squares_in_order(std::int64_t size, const float* x) {
-  const auto kernel = HWY_DYNAMIC_DISPATCH(squares);
-  double total = 0.0;
-  for (std::int64_t block = 0; block < size; block += kBlock)
-    total += kernel(std::min(kBlock, size - block), x + block);
-  return total;
-}
-
 }  // namespace
 
 void ordered_sum(ThreadPool& pool, std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
@@ -156,13 +195,12 @@ void ordered_sum_and_squares(ThreadPool& pool, std::span<const ConstDeviceSpan> 
   }
   if (parts.empty()) return ordered_sum(pool, addends, tree, sum);
   const Addition addition(addends, tree, sum);
-  const auto* const x = static_cast<const float*>(sum.data);
   constexpr std::int64_t kPartsOfTask = 4;
   pool.run_ranges(static_cast<std::int64_t>(parts.size()), kPartsOfTask, [&](std::int64_t first, std::int64_t last) {
     for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
-      // What lies between two parts is added with the part before it.
-      addition.run(i == 0 ? 0 : parts[i].begin, i + 1 == parts.size() ? sum.size : parts[i + 1].begin);
-      squares[i] = squares_in_order(parts[i].end - parts[i].begin, x + parts[i].begin);
+      if (i == 0) addition.run(0, parts[i].begin);
+      squares[i] = addition.run_and_square(parts[i].begin, parts[i].end);
+      addition.run(parts[i].end, i + 1 == parts.size() ? sum.size : parts[i + 1].begin);
     }
   });
 }

@@ -1,4 +1,4 @@
-// Defines: update: every optimizer of update.h as one pass over memory.
+// Defines: update, update_parts: every optimizer of update.h as one pass over memory.
 // Legend: w = value, g = gradient, s0 and s1 = the states in the order of UpdateKind's comments.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "compute/cpu/update.cc"
@@ -101,19 +101,37 @@ HWY_INLINE void update_elements(const UpdateRule& rule, const Arrays& at, std::i
   if (i < end) update_rest<kKind>(rule, at, i, end - i);
 }
 
+/// Sums of squares of `now` and of `now - before`.
+HWY_INLINE UpdateSums sums_of(std::int64_t size, const float* now, const float* before) {
+  constexpr std::int64_t kStep = Squares::kChains;
+  Squares values;
+  Squares changes;
+  float change[kStep];
+  std::int64_t i = 0;
+  for (; i + kStep <= size; i += kStep) {
+    for (std::int64_t c = 0; c < kStep; ++c) change[c] = now[i + c] - before[i + c];
+    values.add(now + i);
+    changes.add(change);
+  }
+  for (std::int64_t c = 0; i + c < size; ++c) change[c] = now[i + c] - before[i + c];
+  values.add_rest(size - i, now + i);
+  changes.add_rest(size - i, change);
+  return {values.sum(), changes.sum()};
+}
+
 /// The same with sums, over pieces that are small enough for the old values to wait on the stack.
 template <UpdateKind kKind>
 HWY_INLINE UpdateSums update_and_sum(const UpdateRule& rule, const Arrays& at, std::int64_t size) {
   constexpr std::int64_t kPiece = 512;
-  float change[kPiece];
+  float before[kPiece];
   UpdateSums sums;
   for (std::int64_t begin = 0; begin < size; begin += kPiece) {
     const std::int64_t end = std::min(begin + kPiece, size);
-    std::copy(at.w + begin, at.w + end, change);
+    std::copy(at.w + begin, at.w + end, before);
     update_elements<kKind>(rule, at, begin, end);
-    for (std::int64_t i = begin; i < end; ++i) change[i - begin] = at.w[i] - change[i - begin];
-    sums.value_squares += squares_f64(end - begin, at.w + begin);
-    sums.change_squares += squares_f64(end - begin, change);
+    const UpdateSums piece = sums_of(end - begin, at.w + begin, before);
+    sums.value_squares += piece.value_squares;
+    sums.change_squares += piece.change_squares;
   }
   return sums;
 }
@@ -195,7 +213,30 @@ UpdateRun part_of(const UpdateRun& run, std::size_t states, std::int64_t begin, 
   return part;
 }
 
+UpdateRun part_of(const UpdateRun& run, const UpdateRule& rule, const ElementRange& part) {
+  return part_of(run, states_of(rule.kind), part.begin, part.end);
+}
+
 }  // namespace
+
+void update_parts(ThreadPool& pool, const UpdateRule& rule, const UpdateRun& run, std::span<const ElementRange> parts,
+                  std::span<UpdateSums> sums) {
+  check_run(rule, run);
+  require(parts.size() == sums.size(), "update_parts: parts and sums differ in number");
+  for (const auto& [begin, end] : parts) {
+    require(0 <= begin && begin <= end && end <= run.value.size && end - begin <= kBlock,
+            "update_parts: a part is not inside the run or has more than 8192 elements");
+  }
+  UpdateRule with_sums = rule;
+  with_sums.want_sums = true;
+  const auto kernel = HWY_DYNAMIC_DISPATCH(update_run);
+  constexpr std::int64_t kPartsOfTask = 4;
+  pool.run_ranges(static_cast<std::int64_t>(parts.size()), kPartsOfTask, [&](std::int64_t first, std::int64_t last) {
+    for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
+      sums[i] = kernel(with_sums, part_of(run, with_sums, parts[i]));
+    }
+  });
+}
 
 UpdateSums update(ThreadPool& pool, const UpdateRule& rule, const UpdateRun& run) {
   check_run(rule, run);

@@ -188,6 +188,37 @@ TEST_P(Update, GivesTheSameBitsOnAnyNumberOfThreads) {
   });
 }
 
+TEST_P(Update, PartsGiveTheBitsAndTheSumsOfCallsOfTheirOwn) {
+  constexpr std::int64_t kSize = 20000;
+  const std::vector<ElementRange> parts = {{0, 8192}, {8192, 16384}, {16384, 16385}, {16385, 20000}};
+  UpdateRule with_sums = rule();
+  with_sums.want_sums = true;
+  for (const int threads : {1, 3}) {
+    ThreadPool several(threads);
+    Memory together(kSize, GetParam().states);
+    Memory apart(kSize, GetParam().states);
+    std::vector<UpdateSums> sums(parts.size());
+    update_parts(several, rule(), together.run(), parts, sums);
+    const UpdateRun run = apart.run();
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const std::int64_t begin = parts[i].begin;
+      const std::int64_t size = parts[i].end - begin;
+      UpdateRun part{
+          run.value.subspan(begin, size), run.compute.subspan(begin, size), run.gradient.subspan(begin, size), {}};
+      for (std::size_t s = 0; s < 2; ++s) {
+        if (!run.state[s].empty()) part.state[s] = run.state[s].subspan(begin, size);
+      }
+      const UpdateSums expected = update(pool, with_sums, part);
+      EXPECT_EQ(sums[i].value_squares, expected.value_squares);
+      EXPECT_EQ(sums[i].change_squares, expected.change_squares);
+    }
+    EXPECT_EQ(together.value.bytes(), apart.value.bytes());
+    EXPECT_EQ(together.first.bytes(), apart.first.bytes());
+    EXPECT_EQ(together.second.bytes(), apart.second.bytes());
+    EXPECT_EQ(together.compute.bytes(), apart.compute.bytes());
+  }
+}
+
 TEST(UpdateRun, RefusesAMissingState) {
   ThreadPool pool(1);
   Memory memory(8, 1);
