@@ -93,8 +93,8 @@ def seconds_to_first_step(work, workers=2):
             end(process)
 
 
-def seconds_per_step(work, log, last, workers=2):
-    """Mean over the steps 2 to `last` of a training with these keys of [log], by the times in metrics.jsonl."""
+def training_times(work, log, last, workers=2):
+    """{step: seconds since the start} in metrics.jsonl of a training with these keys of [log], ended after step `last`."""
     with job_file(work, workers, log=log) as job:
         command = [*mpirun(workers), str(PROGRAM), "train", str(job)]
         metrics, deadline = job.parent / "run/metrics.jsonl", time.monotonic() + LONGEST
@@ -105,7 +105,7 @@ def seconds_per_step(work, log, last, workers=2):
                     time.sleep(0.2)
                     times = step_times(metrics)
                     if last in times:
-                        return (times[last] - times[1]) / (last - 1)
+                        return times
                 output.seek(0)
                 raise RunFailed(f"{' '.join(command)}: step {last} was not reached: {last_lines(output.read())}")
             finally:

@@ -22,7 +22,7 @@ def yes(met):
 
 
 class Runs:
-    """The records of one row: {round: result} of Ballast (by way) and of each way of the peer."""
+    """The records of one row: {round: result} of Ballast and of each way of the peer."""
 
     def __init__(self, records, row):
         self.sides = {"Ballast": collections.defaultdict(dict), "PyTorch": collections.defaultdict(dict)}
@@ -91,10 +91,9 @@ def first_step_row(runs):
 
 
 def statistics_row(runs):
-    legs = runs.sides["Ballast"]
-    costs = {way: [100 * (ratio - 1) for ratio in ratios(legs[way], legs["off"])] for way in ("every step", "every tenth step")}
-    tenth, every = costs["every tenth step"], costs["every step"]
-    cost = f"every tenth step (as by default) {spread(tenth, '{:+.1f}')}; every step {spread(every, '{:+.1f}')}"
+    every = [100 * (cost["statistics"] + cost["line"]) / cost["step"] for cost in runs.ballast.values()]
+    tenth = [percent / 10 for percent in every]
+    cost = f"every tenth step (as by default) {spread(tenth, '{:+.2f}')}; every step {spread(every, '{:+.2f}')}"
     met = [yes(statistics.median(percent) <= 100 * MOST_STATISTICS) for percent in (tenth, every)]
     return ["statistics, metrics, progress on, GPT-2 124M bf16, % of a step", cost, "", "", "", f"<= {MOST_STATISTICS:.0%}",
             f"every tenth step: {met[0]}; every step: {met[1]}"]

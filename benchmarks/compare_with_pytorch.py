@@ -17,6 +17,7 @@ import machine
 import peer_side
 from compared_jobs import WORKS
 from marked_section import replace_section
+from reporting_cost import reporting_cost
 
 PAGE = ballast_side.ROOT / "docs/performance.md"
 OTHER_ROWS = ("reduction", "memory", "first-step", "statistics")
@@ -72,16 +73,8 @@ class Comparison:
                     self.attempt(row, turn, "PyTorch", way.name, lambda: peer_side.seconds_to_first_step(self.python, work, way))
 
     def statistics(self, row):
-        """Seconds a step with statistics, metrics and progress of every step, of every tenth, and with none of them."""
-        work, never = WORKS["gpt2-bf16"], 1000000
-        step = ballast_side.bench_step(work, 2)["step_ms"]["median"] / 1e3
-        last = 10 * max(2, round(self.options.seconds / step / 10))
-        legs = {"off": {"every": last, "statistics": never, "progress": "none"},
-                "every step": {"every": 1, "statistics": 1, "progress": "lines"},
-                "every tenth step": {"every": 10, "statistics": 10, "progress": "lines"}}
         for turn in range(self.options.rounds):
-            for way in list(legs)[turn % 3:] + list(legs)[:turn % 3]:
-                self.attempt(row, turn, "Ballast", way, lambda: ballast_side.seconds_per_step(work, legs[way], last))
+            self.attempt(row, turn, "Ballast", "", lambda: reporting_cost(WORKS["gpt2-bf16"], 2 * self.options.seconds))
 
     def run(self, row):
         measure = self.speed if row in WORKS else getattr(self, row.replace("-", "_"))
