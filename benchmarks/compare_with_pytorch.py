@@ -102,7 +102,10 @@ def parse():
 def main():
     options = parse()
     comparison = Comparison(options)
-    about = {**machine.describe(), "PyTorch": peer_side.torch_version(comparison.python)}
+    try:
+        about = {**machine.describe(), "PyTorch": peer_side.torch_version(comparison.python)}
+    except ballast_side.RunFailed as error:
+        sys.exit(str(error))
     kept = []
     if options.keep and options.json.exists():
         kept = [record for record in json.loads(options.json.read_text())["records"] if record["row"] not in options.rows]

@@ -24,10 +24,6 @@ class Work:
     batch: int
     precision: str
 
-    def items(self):
-        """Tokens of a sample of text; else a sample is one item."""
-        return self.model.get("context", 1)
-
     def job(self, folder, shards, steps=1000000, log=None, **model):
         """Text of a job file. `model` replaces keys of the model."""
         sections = {
