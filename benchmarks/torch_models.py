@@ -1,4 +1,4 @@
-"""The three models of Ballast in PyTorch, with the same arithmetic and names of parameters: for parity tests and speed comparisons.
+"""The models of Ballast in PyTorch, with the same arithmetic and names of parameters: for parity tests and speed comparisons.
 
 B = batch, T = positions, C = width, H = heads, D = width of a head, V = vocabulary, Y and X = rows and columns, F = features.
 """
