@@ -20,6 +20,7 @@ class AlignedMemory {
 
   /// At least `bytes` bytes, valid until the next call; what they held is lost when the block grows.
   std::byte* at_least(std::int64_t bytes);
+  [[nodiscard]] std::int64_t bytes() const { return bytes_; }  ///< there without growing
 
  private:
   void* memory_ = nullptr;

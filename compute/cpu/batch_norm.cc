@@ -145,7 +145,7 @@ void moments_of(const RowPattern& pattern, std::int64_t rows, ConstDeviceSpan x,
 /// Mean and biased variance of all rows out of those of the blocks (Chan, Golub and LeVeque 1979), in f64. The moments
 /// of a block are mean_W and squares_W.
 void combine_moments(ThreadPool& pool, const RowBlocks& blocks, std::int64_t rows, std::int64_t width,
-                     const std::vector<float>& moments, DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) {
+                     const ScratchArray<float>& moments, DeviceSpan mean, DeviceSpan inv_std, DeviceSpan var) {
   pool.run_ranges(mean.size, 512, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t c = begin; c < end; ++c) {
       double total = 0.0;
@@ -172,7 +172,7 @@ void normalise_all(ThreadPool& pool, const BatchNormShape& shape, ConstDeviceSpa
                    std::initializer_list<const float*> per_column, DeviceSpan y) {
   if (x.empty()) return;
   const RowPattern pattern(x.size / shape.rows);
-  const std::vector<float> repeated = pattern.repeated(per_column);
+  const ScratchArray<float> repeated = pattern.repeated(pool.scratch(), per_column);
   const Normalisation by{pattern.width(), repeated.data(), repeated.data() + pattern.width(),
                          repeated.data() + 2 * pattern.width()};
   const auto kernel = HWY_DYNAMIC_DISPATCH(normalise_span);
@@ -197,13 +197,13 @@ void batch_norm(ThreadPool& pool, const BatchNormShape& shape, ConstDeviceSpan x
   const RowPattern pattern(columns);
   const std::int64_t width = pattern.width();
   const RowBlocks blocks(shape.rows, columns, pattern.copies());
-  std::vector<float> moments(static_cast<std::size_t>(blocks.count() * 2 * width));
+  ScratchArray<float> moments(pool.scratch(), blocks.count() * 2 * width);
   blocks.run(pool, [&](std::int64_t block, std::int64_t first, std::int64_t count) {
     float* const of_block = moments.data() + block * 2 * width;
     moments_of(pattern, count, x.subspan(first * columns, count * columns), of_block, of_block + width);
   });
   combine_moments(pool, blocks, shape.rows, width, moments, mean, inv_std, var);
-  std::vector<float> scale(static_cast<std::size_t>(columns));
+  ScratchArray<float> scale(pool.scratch(), columns);
   for (std::int64_t c = 0; c < columns; ++c) scale[c] = floats(gamma)[c] * floats(inv_std)[c];
   normalise_all(pool, shape, x, skip, {floats(mean), scale.data(), floats(beta)}, y);
 }
@@ -216,7 +216,7 @@ void batch_norm_inference(ThreadPool& pool, const BatchNormShape& shape, ConstDe
   require(is_per_channel(gamma, columns) && is_per_channel(beta, columns) && is_per_channel(mean, columns) &&
               is_per_channel(var, columns),
           "batch_norm_inference: gamma, beta, mean and var are not f32 [channels]");
-  std::vector<float> scale(static_cast<std::size_t>(columns));
+  ScratchArray<float> scale(pool.scratch(), columns);
   for (std::int64_t c = 0; c < columns; ++c) {
     scale[c] = static_cast<float>(floats(gamma)[c] / std::sqrt(static_cast<double>(floats(var)[c]) + kEpsilon));
   }

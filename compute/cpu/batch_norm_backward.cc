@@ -231,15 +231,15 @@ void batch_norm_backward(ThreadPool& pool, const BatchNormShape& shape, const Ba
   const std::int64_t columns = t.gamma.size;
   const RowPattern pattern(columns);
   const std::int64_t width = pattern.width();
-  std::vector<float> scale(static_cast<std::size_t>(columns));
+  ScratchArray<float> scale(pool.scratch(), columns);
   for (std::int64_t c = 0; c < columns; ++c) scale[c] = floats(t.gamma)[c] * floats(t.inv_std)[c];
-  const std::vector<float> repeated = pattern.repeated({floats(t.mean), scale.data(), floats(t.beta)});
+  const ScratchArray<float> repeated = pattern.repeated(pool.scratch(), {floats(t.mean), scale.data(), floats(t.beta)});
   const Normalisation by{width, repeated.data(), repeated.data() + width, repeated.data() + 2 * width};
 
   // With a skip, dy behind the relu is the gradient of the skip; where nobody wants it, dx has room for it.
   const DeviceSpan g = !shape.skip || !t.dskip.empty() ? t.dskip : t.dx;
   const RowBlocks blocks(shape.rows, columns, pattern.copies());
-  std::vector<float> partials(static_cast<std::size_t>(blocks.count() * 2 * width));  // of a block: dgamma_W, dbeta_W
+  ScratchArray<float> partials(pool.scratch(), blocks.count() * 2 * width);  // of a block: dgamma_W, dbeta_W
   const auto sums = HWY_DYNAMIC_DISPATCH(sums_span);
   blocks.run(pool, [&](std::int64_t block, std::int64_t first, std::int64_t count) {
     float* const of_block = partials.data() + block * 2 * width;
@@ -250,11 +250,11 @@ void batch_norm_backward(ThreadPool& pool, const BatchNormShape& shape, const Ba
     pattern.fold(of_block);
     pattern.fold(of_block + width);
   });
-  const std::vector<double> products = blocks.add_up(pool, partials.data(), columns, 2 * width);
-  const std::vector<double> totals = blocks.add_up(pool, partials.data() + width, columns, 2 * width);
+  const ScratchArray<double> products = blocks.add_up(pool, partials.data(), columns, 2 * width);
+  const ScratchArray<double> totals = blocks.add_up(pool, partials.data() + width, columns, 2 * width);
 
-  std::vector<float> offset(scale.size());
-  std::vector<float> slope(scale.size());
+  ScratchArray<float> offset(pool.scratch(), columns);
+  ScratchArray<float> slope(pool.scratch(), columns);
   const auto rows = static_cast<double>(shape.rows);
   for (std::int64_t c = 0; c < columns; ++c) {
     const auto inv_std = static_cast<double>(floats(t.inv_std)[c]);
@@ -263,7 +263,7 @@ void batch_norm_backward(ThreadPool& pool, const BatchNormShape& shape, const Ba
     offset[c] = static_cast<float>(totals[c] / rows);
     slope[c] = static_cast<float>(products[c] * inv_std * inv_std / rows);
   }
-  const std::vector<float> subtracted = pattern.repeated({offset.data(), slope.data()});
+  const ScratchArray<float> subtracted = pattern.repeated(pool.scratch(), {offset.data(), slope.data()});
   const auto kernel = HWY_DYNAMIC_DISPATCH(backward_span);
   const ConstDeviceSpan gradient = shape.skip ? ConstDeviceSpan(g) : t.dy;
   pool.run_ranges(t.x.size, pattern.grain(), [&](std::int64_t begin, std::int64_t end) {

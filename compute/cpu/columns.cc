@@ -47,12 +47,12 @@ void bias_backward(ThreadPool& pool, std::int64_t rows, ConstDeviceSpan dy, Devi
   const std::int64_t columns = dbias.size;
   require(dy.size == rows * columns && dbias.dtype == DType::kF32, "bias_backward: dy is not [rows, dbias]");
   const RowBlocks blocks(rows, columns);
-  std::vector<float> partials(static_cast<std::size_t>(blocks.count() * columns));
+  ScratchArray<float> partials(pool.scratch(), blocks.count() * columns);
   const auto kernel = HWY_DYNAMIC_DISPATCH(add_rows_span);
   blocks.run(pool, [&](std::int64_t block, std::int64_t first, std::int64_t count) {
     kernel(count, columns, dy.subspan(first * columns, count * columns), partials.data() + block * columns);
   });
-  const std::vector<double> totals = blocks.add_up(pool, partials, columns);
+  const ScratchArray<double> totals = blocks.add_up(pool, partials, columns);
   auto* const sums = static_cast<float*>(dbias.data);
   for (std::int64_t c = 0; c < columns; ++c) sums[c] += static_cast<float>(totals[static_cast<std::size_t>(c)]);
 }
@@ -73,9 +73,9 @@ void average_pool(ThreadPool& pool, std::int64_t samples, std::int64_t pixels, C
   const auto add_up = HWY_DYNAMIC_DISPATCH(add_rows_span);
   const auto scale = HWY_DYNAMIC_DISPATCH(scale_into);
   pool.run_ranges(samples, samples_at_once(pixels * channels), [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> sums(static_cast<std::size_t>(channels));
+    ScratchArray<float> sums(pool.scratch(), channels);
     for (std::int64_t b = begin; b < end; ++b) {
-      std::fill(sums.begin(), sums.end(), 0.0F);
+      std::fill_n(sums.data(), channels, 0.0F);
       add_up(pixels, channels, x.subspan(b * pixels * channels, pixels * channels), sums.data());
       scale(1.0F / static_cast<float>(pixels), sums.data(), y.subspan(b * channels, channels));
     }

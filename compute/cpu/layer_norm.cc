@@ -172,7 +172,7 @@ void layer_norm_backward(ThreadPool& pool, std::int64_t rows, ConstDeviceSpan x,
           "layer_norm_backward: gamma and its gradients are not f32 [width]");
   require(is_f32(mean, rows) && is_f32(inv_std, rows), "layer_norm_backward: mean and inv_std are not f32 [rows]");
   const RowBlocks blocks(rows, width);
-  std::vector<float> partials(static_cast<std::size_t>(blocks.count() * 2 * width));  // of a block: dgamma_C, dbeta_C
+  ScratchArray<float> partials(pool.scratch(), blocks.count() * 2 * width);  // of a block: dgamma_C, dbeta_C
   const auto kernel = HWY_DYNAMIC_DISPATCH(backward_span);
   blocks.run(pool, [&](std::int64_t block, std::int64_t first, std::int64_t count) {
     const auto part = [&](auto span) { return span.subspan(first * width, count * width); };
@@ -180,7 +180,7 @@ void layer_norm_backward(ThreadPool& pool, std::int64_t rows, ConstDeviceSpan x,
     kernel(count, width, part(x), part(dy), floats(gamma), floats(mean) + first, floats(inv_std) + first, accumulate,
            part(dx), of_block, of_block + width);
   });
-  const std::vector<double> totals = blocks.add_up(pool, partials, 2 * width);
+  const ScratchArray<double> totals = blocks.add_up(pool, partials, 2 * width);
   for (std::int64_t c = 0; c < width; ++c) {
     floats(dgamma)[c] += static_cast<float>(totals[c]);
     floats(dbeta)[c] += static_cast<float>(totals[width + c]);

@@ -129,7 +129,7 @@ LossSums softmax_cross_entropy(ThreadPool& pool, std::int64_t rows, ConstDeviceS
   if (rows == 0) return {};
   const std::int64_t classes = classes_of(rows, logits, targets, log_sum_exp);
   const std::int64_t grain = rows_at_once(classes);
-  std::vector<LossSums> partials(static_cast<std::size_t>((rows + grain - 1) / grain));
+  ScratchArray<LossSums> partials(pool.scratch(), (rows + grain - 1) / grain);
   const auto kernel = HWY_DYNAMIC_DISPATCH(loss_span);
   pool.run_ranges(rows, grain, [&](std::int64_t begin, std::int64_t end) {
     partials[static_cast<std::size_t>(begin / grain)] =

@@ -100,8 +100,9 @@ bool is_pair_of_pairs(std::span<const int> tree) {
 /// One ordered sum, checked. Tasks share it and call run() for ranges of their own.
 class Addition {
  public:
-  Addition(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum)
-      : addends_(addends),
+  Addition(ScratchPool& pool, std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum)
+      : pool_(pool),
+        addends_(addends),
         tree_(tree),
         sum_(static_cast<float*>(sum.data)),
         levels_(deepest(addends, tree)),
@@ -119,7 +120,8 @@ class Addition {
       return HWY_DYNAMIC_DISPATCH(add_pairs)(end - begin, four, sum_ + begin);
     }
     std::vector<const float*> stack;
-    std::vector<float> scratch(levels_ > 2 || tree_.size() > 3 ? levels_ * kChunk : 0);
+    ScratchArray<float> scratch(pool_,
+                                levels_ > 2 || tree_.size() > 3 ? static_cast<std::int64_t>(levels_) * kChunk : 0);
     for (std::int64_t chunk = begin; chunk < end; chunk += kChunk) {
       add_chunk(chunk, std::min(chunk + kChunk, end), stack, scratch);
     }
@@ -149,7 +151,7 @@ class Addition {
 
   /// Runs the program on elements [begin, end). `scratch` holds kChunk floats per level.
   void add_chunk(std::int64_t begin, std::int64_t end, std::vector<const float*>& stack,
-                 std::vector<float>& scratch) const {
+                 ScratchArray<float>& scratch) const {
     const auto add = HWY_DYNAMIC_DISPATCH(add_two);
     stack.clear();
     for (std::size_t i = 0; i < tree_.size(); ++i) {
@@ -169,6 +171,7 @@ class Addition {
     }
   }
 
+  ScratchPool& pool_;
   std::span<const ConstDeviceSpan> addends_;
   std::span<const int> tree_;
   float* sum_;
@@ -180,7 +183,7 @@ class Addition {
 
 void ordered_sum(ThreadPool& pool, std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
                  DeviceSpan sum) {
-  const Addition addition(addends, tree, sum);
+  const Addition addition(pool.scratch(), addends, tree, sum);
   pool.run_ranges(sum.size, 8 * kChunk, [&](std::int64_t begin, std::int64_t end) { addition.run(begin, end); });
 }
 
@@ -194,7 +197,7 @@ void ordered_sum_and_squares(ThreadPool& pool, std::span<const ConstDeviceSpan> 
     before = end;
   }
   if (parts.empty()) return ordered_sum(pool, addends, tree, sum);
-  const Addition addition(addends, tree, sum);
+  const Addition addition(pool.scratch(), addends, tree, sum);
   constexpr std::int64_t kPartsOfTask = 4;
   pool.run_ranges(static_cast<std::int64_t>(parts.size()), kPartsOfTask, [&](std::int64_t first, std::int64_t last) {
     for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
@@ -207,7 +210,7 @@ void ordered_sum_and_squares(ThreadPool& pool, std::span<const ConstDeviceSpan> 
 
 double sum_of_squares(ThreadPool& pool, ConstDeviceSpan x) {
   require(x.dtype == DType::kF32, "sum_of_squares: x is not f32");
-  std::vector<double> partials(static_cast<std::size_t>((x.size + kBlock - 1) / kBlock));
+  ScratchArray<double> partials(pool.scratch(), (x.size + kBlock - 1) / kBlock);
   const auto* const from = static_cast<const float*>(x.data);
   const auto kernel = HWY_DYNAMIC_DISPATCH(squares);
   pool.run_ranges(x.size, 8 * kBlock, [&](std::int64_t begin, std::int64_t end) {

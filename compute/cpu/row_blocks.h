@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "compute/cpu/thread_pool.h"
 
@@ -33,15 +32,15 @@ class RowBlocks {
   }
 
   /// Sums over the blocks of partials_(block)(width), in index order. `width` is a small multiple of the columns.
-  [[nodiscard]] std::vector<double> add_up(ThreadPool& pool, const std::vector<float>& partials,
-                                           std::int64_t width) const {
+  [[nodiscard]] ScratchArray<double> add_up(ThreadPool& pool, const ScratchArray<float>& partials,
+                                            std::int64_t width) const {
     return add_up(pool, partials.data(), width, width);
   }
 
   /// The same where the sums of one block begin `stride` after those of the one before.
-  [[nodiscard]] std::vector<double> add_up(ThreadPool& pool, const float* partials, std::int64_t width,
-                                           std::int64_t stride) const {
-    std::vector<double> totals(static_cast<std::size_t>(width));
+  [[nodiscard]] ScratchArray<double> add_up(ThreadPool& pool, const float* partials, std::int64_t width,
+                                            std::int64_t stride) const {
+    ScratchArray<double> totals(pool.scratch(), width);
     pool.run_ranges(width, 512, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t block = 0; block < count(); ++block) {
         const float* partial = partials + block * stride;

@@ -5,7 +5,8 @@
 #include <cstdint>
 #include <initializer_list>
 #include <numeric>
-#include <vector>
+
+#include "compute/cpu/scratch.h"
 
 namespace ballast {
 
@@ -28,8 +29,9 @@ class RowPattern {
   [[nodiscard]] std::int64_t grain() const { return std::max<std::int64_t>(1, kGrain / width()) * width(); }
 
   /// Each x_C over the whole pattern, one after the other.
-  [[nodiscard]] std::vector<float> repeated(std::initializer_list<const float*> per_column) const {
-    std::vector<float> all(per_column.size() * static_cast<std::size_t>(width()));
+  [[nodiscard]] ScratchArray<float> repeated(ScratchPool& scratch,
+                                             std::initializer_list<const float*> per_column) const {
+    ScratchArray<float> all(scratch, static_cast<std::int64_t>(per_column.size()) * width());
     float* to = all.data();
     for (const float* x : per_column) {
       std::copy_n(x, columns_, to);

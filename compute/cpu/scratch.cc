@@ -1,5 +1,7 @@
 #include "compute/cpu/scratch.h"
 
+#include <algorithm>
+
 namespace ballast {
 
 ScratchPool::Lease ScratchPool::lend(std::int64_t bytes) {
@@ -7,8 +9,15 @@ ScratchPool::Lease ScratchPool::lend(std::int64_t bytes) {
   {
     const std::lock_guard lock(mutex_);
     if (!free_.empty()) {
-      block = std::move(free_.back());
-      free_.pop_back();
+      // The smallest that is large enough, else the largest: blocks keep their uses and soon stop growing.
+      const auto better = [bytes](const auto& a, const auto& b) {
+        const bool a_fits = a->bytes() >= bytes, b_fits = b->bytes() >= bytes;
+        if (a_fits != b_fits) return a_fits;
+        return a_fits ? a->bytes() < b->bytes() : a->bytes() > b->bytes();
+      };
+      const auto best = std::min_element(free_.begin(), free_.end(), better);
+      block = std::move(*best);
+      free_.erase(best);
     } else {
       // Room for one more, so that give_back never allocates.
       free_.reserve(free_.capacity() + 1);

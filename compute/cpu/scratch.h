@@ -1,6 +1,7 @@
-// Defines: ScratchPool: memory that tasks borrow.
+// Defines: ScratchPool, ScratchArray: memory that tasks borrow.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -20,7 +21,10 @@ class ScratchPool {
    public:
     Lease(ScratchPool& pool, std::unique_ptr<AlignedMemory> block, std::int64_t bytes)
         : pool_(pool), block_(std::move(block)), next_(block_->at_least(bytes)) {}
-    ~Lease() { pool_.give_back(std::move(block_)); }
+    Lease(Lease&&) noexcept = default;
+    ~Lease() {
+      if (block_ != nullptr) pool_.give_back(std::move(block_));
+    }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
 
@@ -51,6 +55,30 @@ class ScratchPool {
 
   std::mutex mutex_;
   std::vector<std::unique_ptr<AlignedMemory>> free_;
+};
+
+/// `size` zeros of a plain type in borrowed memory.
+template <class T>
+class ScratchArray {
+ public:
+  ScratchArray(ScratchPool& pool, std::int64_t size)
+      : lease_(pool.lend(ScratchPool::bytes_of<T>(size))),
+        data_(lease_.take<T>(size)),
+        size_(static_cast<std::size_t>(size)) {
+    std::fill_n(data_, size, T{});
+  }
+  [[nodiscard]] T* data() { return data_; }
+  [[nodiscard]] const T* data() const { return data_; }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] T& operator[](std::size_t i) { return data_[i]; }
+  [[nodiscard]] const T& operator[](std::size_t i) const { return data_[i]; }
+  [[nodiscard]] const T* begin() const { return data_; }
+  [[nodiscard]] const T* end() const { return data_ + size_; }
+
+ private:
+  ScratchPool::Lease lease_;
+  T* data_;
+  std::size_t size_;
 };
 
 }  // namespace ballast

@@ -240,7 +240,7 @@ void update_parts(ThreadPool& pool, const UpdateRule& rule, const UpdateRun& run
 
 UpdateSums update(ThreadPool& pool, const UpdateRule& rule, const UpdateRun& run) {
   check_run(rule, run);
-  std::vector<UpdateSums> partials(static_cast<std::size_t>((run.value.size + kBlock - 1) / kBlock));
+  ScratchArray<UpdateSums> partials(pool.scratch(), (run.value.size + kBlock - 1) / kBlock);
   const std::size_t states = states_of(rule.kind);
   const auto kernel = HWY_DYNAMIC_DISPATCH(update_run);
   pool.run_ranges(run.value.size, 4 * kBlock, [&](std::int64_t begin, std::int64_t end) {

@@ -6,3 +6,6 @@ ballast_unit_test(runtime/permutation USES runtime)
 ballast_unit_test(runtime/roof USES runtime thread_workers)
 ballast_unit_test(runtime/schedule USES runtime)
 ballast_unit_test(runtime/trainer USES runtime thread_workers TIMEOUT 300)
+if(NOT BALLAST_SANITIZE)  # it replaces malloc, and so do the sanitizers
+  ballast_unit_test(runtime/steady_step USES runtime thread_workers)
+endif()
