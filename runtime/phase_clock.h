@@ -13,7 +13,7 @@ enum class Phase : std::uint8_t {
   kForward,        ///< losses of my shards
   kBackward,       ///< gradients of my shards; messages that travel meanwhile are part of it
   kCommunication,  ///< exposed: sums over shards, agreement, publishing, and waiting for other workers
-  kUpdate,         ///< norm, clipping and optimizer on my slices
+  kUpdate,         ///< zeroing gradients; norm, clipping and optimizer on my slices
   kOther,          ///< reports, evaluation, snapshots
 };
 

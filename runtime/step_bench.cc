@@ -98,6 +98,7 @@ class StepBench {
 /// The same steps on every worker: those that rank 0 found no slower than its median.
 std::vector<MeasuredStep> quieter_half(Communicator& world, const std::vector<MeasuredStep>& steps, double median) {
   std::vector<char> chosen;
+  chosen.reserve(steps.size());
   for (const MeasuredStep& step : steps) chosen.push_back(step.seconds <= median ? 1 : 0);
   world.broadcast(std::as_writable_bytes(std::span(chosen)), 0);
   std::vector<MeasuredStep> half;
@@ -155,6 +156,7 @@ StepBenchReport bench_step(const JobConfig& config, Communicator& world, const S
 
   const std::vector<MeasuredStep> steps = bench.run(options.seconds);
   std::vector<double> seconds;
+  seconds.reserve(steps.size());
   for (const MeasuredStep& step : steps) seconds.push_back(step.seconds);
   std::sort(seconds.begin(), seconds.end());
   report.steps = static_cast<std::int64_t>(steps.size());

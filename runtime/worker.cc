@@ -47,6 +47,7 @@ void Worker::compute_gradients(std::int64_t step, StepTotals& totals) {
   const ShardRange mine = gradients_.my_shards();
   auto piece = pieces_.begin();
   for (int shard = mine.begin; shard < mine.end; ++shard) {
+    clock_.enter(Phase::kUpdate);
     static_cast<void>(gradients_.gradients(shard));  // zeroed, also where the shard is empty
     for (; piece != pieces_.end() && piece->shard == shard; ++piece) {
       compute_micro_batch(step, *piece, shard + 1 == mine.end, totals);

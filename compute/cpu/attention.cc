@@ -129,7 +129,7 @@ std::int64_t queries_from(std::int64_t first, const Head& head) { return std::mi
 void head_forward(ScratchPool& pool, const Head& head, ConstDeviceSpan qkv, DeviceSpan y, float* log_sum_exp) {
   const std::int64_t t = head.positions;
   const std::int64_t d = head.width;
-  auto scratch = pool.lend(4 * (3 * t * d + kQueries * (t + d + 1)) + 64 * 6);
+  auto scratch = pool.lend(4 * (3 * t * d + kQueries * (t + d + 1)) + 384);
   float* const q_TD = scratch.take<float>(t * d);
   float* const k_TD = scratch.take<float>(t * d);
   float* const v_TD = scratch.take<float>(t * d);
@@ -156,7 +156,7 @@ void head_backward(ScratchPool& pool, const Head& head, ConstDeviceSpan qkv, Con
                    const float* log_sum_exp, DeviceSpan dqkv) {
   const std::int64_t t = head.positions;
   const std::int64_t d = head.width;
-  auto scratch = pool.lend(4 * (6 * t * d + kQueries * (2 * t + 2 * d + 1) + t) + 64 * 12);
+  auto scratch = pool.lend(4 * (6 * t * d + kQueries * (2 * t + 2 * d + 1) + t) + 768);
   float* const q_TD = scratch.take<float>(t * d);
   float* const k_TD = scratch.take<float>(t * d);
   float* const v_TD = scratch.take<float>(t * d);

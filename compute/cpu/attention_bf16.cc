@@ -49,7 +49,7 @@ void Forward::run(ScratchPool& pool, std::int64_t begin, std::int64_t end) const
   const std::int64_t v_size = packed_columns_size(d, end);
   const std::int64_t rows_size = packed_rows_size(kQueries, std::max(d, end));
   auto scratch = pool.lend(4 * stride * kQueries + 2 * (stride * kQueries + k_size + v_size + rows_size) +
-                           4 * kQueries * (d + 2) + 64 * 8);
+                           4 * kQueries * (d + 2) + 512);
   Bf16* const keys_packed = scratch.take<Bf16>(k_size);
   Bf16* const values_packed = scratch.take<Bf16>(v_size);
   Bf16* const rows_packed = scratch.take<Bf16>(rows_size);
@@ -109,7 +109,7 @@ std::int64_t Backward::bytes(const Head& head) {
   return 4 * (head.positions * (d + 1) + 2 * kKeys * d + 2 * kQueries * kStride) + 4 * kQueries * kStride +
          2 * (2 * packed_columns_size(kKeys, d) + packed_columns_size(d, kKeys) + packed_columns_size(d, kQueries) +
               packed_rows_size(kKeys, std::max(kQueries, d))) +
-         2 * packed_rows_size(kQueries, std::max(kKeys, d)) + 64 * 16;
+         2 * packed_rows_size(kQueries, std::max(kKeys, d)) + 1024;
 }
 
 Backward::Backward(const Head& head, ConstDeviceSpan qkv, ConstDeviceSpan dy, const float* log_sum_exp,

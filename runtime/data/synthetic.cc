@@ -99,8 +99,9 @@ class SyntheticFeatures final : public Synthetic {
     const float phase = uniform(words[2]);
     std::vector<float> wave;
     for (std::int64_t pixel = 0; pixel < rows_ * columns_; ++pixel) {
-      const float turns = row_turns * static_cast<float>(pixel / columns_) / static_cast<float>(rows_) +
-                          column_turns * static_cast<float>(pixel % columns_) / static_cast<float>(columns_) + phase;
+      const std::int64_t row = pixel / columns_, column = pixel % columns_;
+      const float turns = row_turns * static_cast<float>(row) / static_cast<float>(rows_) +
+                          column_turns * static_cast<float>(column) / static_cast<float>(columns_) + phase;
       wave.push_back(std::cos(kTurn * turns));
     }
     return wave;
