@@ -1,7 +1,8 @@
 // Defines: ThreadPool: the one set of threads of a worker.
 //
-// Libraries (oneDNN, OpenBLAS) always run on one thread inside a task: work is cut into tasks by shape alone, so the
-// number of threads can change the speed but not the bits, and no two thread runtimes fight over the cores.
+// Libraries (oneDNN, OpenBLAS) always run on one thread inside a task: work is cut into tasks by shape alone, or where
+// the cut cannot change a bit, so the number of threads can change the speed but not the bits, and no two thread
+// runtimes fight over the cores.
 #pragma once
 
 #include <cstdint>
