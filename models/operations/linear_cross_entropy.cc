@@ -6,7 +6,7 @@
 namespace ballast {
 namespace {
 
-constexpr std::int64_t kBlockLogits = std::int64_t{1} << 25;  ///< of a block: 64 MiB in bf16
+constexpr std::int64_t kBlockLogits = std::int64_t{1} << 24;  ///< of a block: 32 MiB in bf16
 constexpr std::int64_t kLeastRows = 256;  ///< every block reads all weights and adds to all of their gradients
 
 /// Rows are taken in blocks, so that logits of one block exist at a time. Backward makes the logits that forward threw

@@ -58,7 +58,7 @@ std::unique_ptr<Operation> average_pool_operation(const Shape& x);
 std::unique_ptr<Operation> cross_entropy_operation(const Shape& logits, const Shape& targets);
 
 /// Ends a graph: the cross-entropy of logits_RV = x_RC w_VC^T, which never exist as a whole. x = {x, targets_R},
-/// w = {weight}. At most `most_rows` rows of logits exist at a time; 0: as many as 64 MiB of bf16 hold.
+/// w = {weight}. At most `most_rows` rows of logits exist at a time; 0: as many as 32 MiB of bf16 hold.
 std::unique_ptr<Operation> linear_cross_entropy_operation(const Shape& x, const Shape& weight, const Shape& targets,
                                                           std::int64_t most_rows);
 

@@ -57,6 +57,29 @@ TEST(BenchUnderMpirun, MemoryTimesEveryPass) {
   for (const json& one : object.at("rows")) expect_rates(one.at("bytes_per_second"));
 }
 
+TEST(BenchUnderMpirun, StepSaysWhereTheTimeGoes) {
+  const std::string job = testing::TempDir() + "/bench_step.toml";
+  std::ofstream(job) << "[model]\nname = \"gpt\"\nlayers = 1\nheads = 2\nwidth = 32\ncontext = 16\nvocabulary = 50\n"
+                        "[data]\nformat = \"synthetic\"\nsamples = 64\n[batch]\nsize = 8\n[job]\nsteps = 1000\n"
+                        "[compute]\nthreads = 1\n";
+  const Outcome outcome = bench("step " + job + " --json --seconds 0.2 2>/dev/null");
+  ASSERT_EQ(outcome.code, 0) << outcome.output;
+  const json object = json::parse(outcome.output, nullptr, false);
+  ASSERT_TRUE(object.is_object()) << outcome.output;
+  EXPECT_EQ(object.at("bench"), "step");
+  EXPECT_GE(object.at("steps").get<int>(), 3);
+  EXPECT_EQ(object.at("item"), "tokens");
+  double phases = 0.0;
+  for (const auto& [name, milliseconds] : object.at("phases_ms").items()) phases += milliseconds.get<double>();
+  EXPECT_LE(phases, 1.5 * object.at("step_ms").at("median").get<double>());
+  EXPECT_GT(phases, 0.2 * object.at("step_ms").at("low").get<double>());
+  EXPECT_GT(object.at("roof_share").get<double>(), 0.0);
+  EXPECT_EQ(object.at("peak_bytes").size(), 2U);
+  double flops = 0.0;
+  for (const json& operation : object.at("operations")) flops += operation.at("flops").get<double>();
+  EXPECT_NEAR(2.0 * flops, object.at("flops").get<double>(), 1.0) << "of one worker, and of both";
+}
+
 TEST(BenchUnderMpirun, CollectiveTimesBothWays) {
   const json object = object_of("collective --sizes 8,40K,64M --seconds 0.3");
   EXPECT_EQ(object.at("bench"), "collective");
