@@ -63,6 +63,12 @@ struct LossSums {
   double loss = 0.0;         ///< nats, summed
   std::int64_t rows = 0;     ///< rows counted
   std::int64_t correct = 0;  ///< rows whose largest logit is the target (lowest index wins ties)
+  LossSums& operator+=(const LossSums& other) {
+    loss += other.loss;
+    rows += other.rows;
+    correct += other.correct;
+    return *this;
+  }
 };
 
 /// Elements [begin, end) of a span.
@@ -78,10 +84,16 @@ class Backend {
   [[nodiscard]] virtual std::string name() const = 0;         ///< "cpu"
   [[nodiscard]] virtual std::string description() const = 0;  ///< "cpu: 2 threads, avx512_bf16, oneDNN 2.6.3"
   [[nodiscard]] virtual int threads() const = 0;
+  /// Whether the host may read and write what allocate() gives, once synchronize() has returned.
+  [[nodiscard]] virtual bool host_addressable() const { return true; }
+  /// The queue that operations run on, as the hardware's own libraries name it (a cudaStream_t); null where a call does
+  /// its work itself.
+  [[nodiscard]] virtual void* queue() const { return nullptr; }
   /// At least `bytes` bytes, aligned to 4096, not cleared. Throws Error naming the bytes asked for.
   virtual void* allocate(std::int64_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
   virtual void upload(std::span<const std::byte> host, DeviceSpan device) = 0;
+  /// May run beside later operations that only read `device`; those that write it wait, update() among them.
   virtual void download(ConstDeviceSpan device, std::span<std::byte> host) = 0;
   virtual void zero(DeviceSpan x) = 0;
   virtual void synchronize() = 0;
@@ -149,10 +161,10 @@ class Backend {
                                   ConstDeviceSpan dy, ConstDeviceSpan log_sum_exp, DeviceSpan dqkv) = 0;
 
   // --- loss ---------------------------------------------------------------------------------------------------------
-  /// Adds -log softmax(logits_RV)[target_R] over rows with target >= 0; writes log_sum_exp_R (f32) for backward.
-  /// Waits for the result.
-  virtual LossSums softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
-                                         DeviceSpan log_sum_exp) = 0;
+  /// Adds -log softmax(logits_RV)[target_R] over rows with target >= 0 to `sums`, complete after synchronize(); writes
+  /// log_sum_exp_R (f32) for backward. A target >= V is a DataError, here or from synchronize().
+  virtual void softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
+                                     DeviceSpan log_sum_exp, LossSums& sums) = 0;
   /// dlogits_RV = (softmax(logits) - onehot(target)) * scale; rows with a negative target get zeros. dlogits may be
   /// logits.
   virtual void softmax_cross_entropy_backward(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
@@ -197,6 +209,9 @@ class Buffer {
 struct BackendOptions {
   std::string name = "auto";  ///< "auto" | "cpu" | "cuda"
   int threads = 0;            ///< 0: one per core of this process's affinity mask
+  int device = 0;             ///< which of the machine's devices; for the cpu of no meaning
+  std::string plugins;        ///< folder with the backends that are loaded at run time; empty: beside the program
+  bool tf32 = false;          ///< cuda: f32 products may round their factors to TF32
 };
 
 /// Cores this process may run on (its affinity mask).

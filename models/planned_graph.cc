@@ -50,37 +50,38 @@ void PlannedGraph::allocate(Backend& backend, std::uint64_t seed) {
 }
 
 LossSums PlannedGraph::forward(const Batch& batch, Mode mode, const ParameterMemory& memory) {
-  return run_forward(batch, mode, memory, graph_.nodes().size());
+  run_forward(batch, mode, memory, graph_.nodes().size());
+  backend_->synchronize();
+  return loss_;
 }
 
 LossSums PlannedGraph::forward_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale,
                                         float statistic_scale, const GradientsReady& ready,
                                         const std::function<void()>& forward_done) {
   const bool later = graph_.loss().traits.loss_in_backward;
-  const LossSums first = run_forward(batch, Mode::kTrain, memory, graph_.nodes().size() - (later ? 1 : 0));
+  run_forward(batch, Mode::kTrain, memory, graph_.nodes().size() - (later ? 1 : 0));
   if (forward_done) forward_done();
-  const LossSums second = run_backward(batch, memory, loss_scale, statistic_scale, ready);
-  return later ? second : first;
+  run_backward(batch, memory, loss_scale, statistic_scale, ready);
+  backend_->synchronize();
+  return loss_;
 }
 
-LossSums PlannedGraph::run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory,
-                                   std::size_t operations) {
+void PlannedGraph::run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory, std::size_t operations) {
   require(backend_ != nullptr, "model: allocate() must come before forward()");
   check_memory(memory, /*gradients=*/false);
   upload_inputs(batch);
-  LossSums loss;
+  loss_ = {};
   for (std::size_t i = 0; i < operations; ++i) {
     const Stopwatch watch(seconds_[i].forward);
     Frame frame = frame_of(i, batch.samples, memory, /*again=*/false);
     frame.dropout = dropout_of(i, batch);
     frame.mode = mode;
-    frame.loss = &loss;
+    frame.loss = &loss_;
     graph_.nodes()[i].operation->forward(frame);
   }
   holds_ = mode == Mode::kTrain ? Holds::kTrained : Holds::kEvaluated;
   samples_ = batch.samples;
   memory_ = memory;
-  return loss;
 }
 
 void PlannedGraph::backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
@@ -88,12 +89,12 @@ void PlannedGraph::backward(const Batch& batch, const ParameterMemory& memory, f
   require(holds_ == Holds::kTrained && samples_ == batch.samples,
           "model: backward() must follow forward(kTrain) of the same batch");
   run_backward(batch, memory, loss_scale, statistic_scale, ready);
+  backend_->synchronize();
 }
 
-LossSums PlannedGraph::run_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale,
-                                    float statistic_scale, const GradientsReady& ready) {
+void PlannedGraph::run_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale,
+                                float statistic_scale, const GradientsReady& ready) {
   check_memory(memory, /*gradients=*/true);
-  LossSums loss;
   holds_ = Holds::kNothing;
   std::int64_t final_from = graph_.parameters().flat_size();
   for (std::size_t i = graph_.nodes().size(); i-- > 0;) {
@@ -102,7 +103,7 @@ LossSums PlannedGraph::run_backward(const Batch& batch, const ParameterMemory& m
       const Stopwatch watch(seconds_[i].backward);
       Frame frame = frame_of(i, batch.samples, memory, /*again=*/true);
       frame.dropout = dropout_of(i, batch);
-      frame.loss = &loss;
+      frame.loss = &loss_;
       frame.loss_scale = loss_scale;
       frame.statistic_scale = statistic_scale;
       add_backward_spans(i, memory, frame);
@@ -112,7 +113,6 @@ LossSums PlannedGraph::run_backward(const Batch& batch, const ParameterMemory& m
     final_from = plan_.nodes[i].ready_offset;
     if (ready) ready(final_from);
   }
-  return loss;
 }
 
 std::vector<PlannedGraph::Seconds> PlannedGraph::take_seconds() {

@@ -39,9 +39,9 @@ class PlannedGraph {
   enum class Holds : std::uint8_t { kNothing, kEvaluated, kTrained };
 
   void upload_inputs(const Batch& batch);
-  LossSums run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory, std::size_t operations);
-  LossSums run_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
-                        const GradientsReady& ready);
+  void run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory, std::size_t operations);
+  void run_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
+                    const GradientsReady& ready);
   void check_memory(const ParameterMemory& memory, bool gradients) const;
   /// `again`: as backward and a second forward see the tensors.
   [[nodiscard]] Frame frame_of(std::size_t node, std::int64_t samples, const ParameterMemory& memory, bool again) const;
@@ -62,6 +62,7 @@ class PlannedGraph {
   Holds holds_ = Holds::kNothing;
   std::int64_t samples_ = 0;          ///< of the last forward
   ParameterMemory memory_;            ///< of the last forward
+  LossSums loss_;                     ///< of the pass under way; complete after the backend's synchronize()
   std::vector<Seconds> seconds_;      ///< by operation
   std::vector<std::byte> row_bytes_;  ///< one row of logits in the compute type
 };

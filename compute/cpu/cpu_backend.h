@@ -58,8 +58,8 @@ class CpuBackend final : public Backend {
   void attention(const AttentionShape& shape, ConstDeviceSpan qkv, DeviceSpan y, DeviceSpan log_sum_exp) override;
   void attention_backward(const AttentionShape& shape, ConstDeviceSpan qkv, ConstDeviceSpan y, ConstDeviceSpan dy,
                           ConstDeviceSpan log_sum_exp, DeviceSpan dqkv) override;
-  LossSums softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
-                                 DeviceSpan log_sum_exp) override;
+  void softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets, DeviceSpan log_sum_exp,
+                             LossSums& sums) override;
   void softmax_cross_entropy_backward(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
                                       ConstDeviceSpan log_sum_exp, float scale, DeviceSpan dlogits) override;
   void ordered_sum(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum) override;

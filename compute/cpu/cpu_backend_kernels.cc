@@ -81,9 +81,9 @@ void CpuBackend::attention_backward(const AttentionShape& shape, ConstDeviceSpan
   ballast::attention_backward(pool_, shape, qkv, y, dy, log_sum_exp, dqkv);
 }
 
-LossSums CpuBackend::softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
-                                           DeviceSpan log_sum_exp) {
-  return ballast::softmax_cross_entropy(pool_, rows, logits, targets, log_sum_exp);
+void CpuBackend::softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
+                                       DeviceSpan log_sum_exp, LossSums& sums) {
+  sums += ballast::softmax_cross_entropy(pool_, rows, logits, targets, log_sum_exp);
 }
 
 void CpuBackend::softmax_cross_entropy_backward(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,

@@ -137,11 +137,7 @@ LossSums softmax_cross_entropy(ThreadPool& pool, std::int64_t rows, ConstDeviceS
                static_cast<const std::int32_t*>(targets.data) + begin, static_cast<float*>(log_sum_exp.data) + begin);
   });
   LossSums sums;
-  for (const LossSums& partial : partials) {
-    sums.loss += partial.loss;
-    sums.rows += partial.rows;
-    sums.correct += partial.correct;
-  }
+  for (const LossSums& partial : partials) sums += partial;
   return sums;
 }
 

@@ -14,7 +14,7 @@ class CrossEntropy final : public Operation {
   }
 
   void forward(const Frame& f) const override {
-    *f.loss = f.backend.softmax_cross_entropy(f.samples * rows_, f.x[0], f.x[1], f.saved[0]);
+    f.backend.softmax_cross_entropy(f.samples * rows_, f.x[0], f.x[1], f.saved[0], *f.loss);
   }
 
   void backward(const Frame& f) const override {

@@ -78,10 +78,7 @@ class LinearCrossEntropy final : public Operation {
 
   void add_loss(const Frame& f, const Block& b) const {
     f.backend.matmul({.m = b.rows, .n = classes_, .k = width_, .transpose_b = true}, b.x, f.w[0], {}, b.logits);
-    const LossSums sums = f.backend.softmax_cross_entropy(b.rows, b.logits, b.targets, b.log_sum_exp);
-    f.loss->loss += sums.loss;
-    f.loss->rows += sums.rows;
-    f.loss->correct += sums.correct;
+    f.backend.softmax_cross_entropy(b.rows, b.logits, b.targets, b.log_sum_exp, *f.loss);
   }
 
   std::int64_t rows_, width_, classes_;

@@ -62,8 +62,8 @@ class ReferenceBackend final : public Backend {
   void attention_backward(const AttentionShape& shape, ConstDeviceSpan qkv, ConstDeviceSpan y, ConstDeviceSpan dy,
                           ConstDeviceSpan log_sum_exp, DeviceSpan dqkv) override;
 
-  LossSums softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
-                                 DeviceSpan log_sum_exp) override;
+  void softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets, DeviceSpan log_sum_exp,
+                             LossSums& sums) override;
   void softmax_cross_entropy_backward(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
                                       ConstDeviceSpan log_sum_exp, float scale, DeviceSpan dlogits) override;
 

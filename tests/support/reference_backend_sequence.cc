@@ -235,10 +235,9 @@ void ReferenceBackend::attention_backward(const AttentionShape& shape, ConstDevi
 
 // --- loss -----------------------------------------------------------------------------------------------------------
 
-LossSums ReferenceBackend::softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
-                                                 DeviceSpan log_sum_exp) {
+void ReferenceBackend::softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
+                                             DeviceSpan log_sum_exp, LossSums& sums) {
   const std::int64_t classes = logits.size / rows;
-  LossSums sums;
   for (std::int64_t r = 0; r < rows; ++r) {
     std::vector<double> row;
     std::int64_t best = 0;
@@ -254,7 +253,6 @@ LossSums ReferenceBackend::softmax_cross_entropy(std::int64_t rows, ConstDeviceS
     sums.rows += 1;
     sums.correct += best == target ? 1 : 0;
   }
-  return sums;
 }
 
 void ReferenceBackend::softmax_cross_entropy_backward(std::int64_t rows, ConstDeviceSpan logits,
