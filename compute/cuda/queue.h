@@ -21,6 +21,9 @@ namespace ballast::cuda {
 class Queue {
  public:
   explicit Queue(int device);
+  ~Queue();
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
 
   [[nodiscard]] cudaStream_t stream() const { return stream_.get(); }
   [[nodiscard]] int processors() const { return processors_; }  ///< multiprocessors of the device
@@ -60,7 +63,6 @@ class Queue {
   int device_;
   int processors_ = 0;
   Stream stream_;
-  Event order_;
   DeviceMemory scratch_;
   std::int64_t scratch_bytes_ = 0;
   Uploads uploads_;
