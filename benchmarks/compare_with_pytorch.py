@@ -2,8 +2,8 @@
 """Ballast against PyTorch on the same work, taking turns on this machine: fills the table of bars in docs/performance.md.
 
 compare_with_pytorch.sh finds a PyTorch and runs this. Speed is measured with 2 workers of one thread each, in the peer also
-as one process with 2 threads, each with and without memory tuning, eager and compiled. Compiling and making data are not
-counted. The ratio of a round is Ballast's speed over that of the peer's way with the best median.
+as one process with 2 threads, each with and without memory tuning, eager and compiled. The first round tries every way, the later
+ones repeat the fastest (--contenders). Compiling and making data are not counted. The ratio of a round is Ballast's speed over that of the peer's way with the best median.
 """
 import argparse
 import json
@@ -46,10 +46,20 @@ class Comparison:
 
     def speed(self, row):
         work, seconds = WORKS[row], self.options.seconds
+        ways = self.ways
         for turn in range(self.options.rounds):
             self.attempt(row, turn, "Ballast", "", lambda: ballast_side.bench_step(work, seconds))
-            for way in self.ways:
+            for way in ways:
                 self.attempt(row, turn, "PyTorch", way.name, lambda: peer_side.peer_run(self.python, work, way, seconds))
+            if turn == 0:
+                ways = self.fastest(row)
+
+    def fastest(self, row):
+        """The ways that the first round leaves in the running."""
+        speeds = {record["way"]: record["result"]["items_per_second"] for record in self.records
+                  if record["row"] == row and record["side"] == "PyTorch"}
+        best = sorted(speeds, key=speeds.get, reverse=True)[:self.options.contenders]
+        return [way for way in self.ways if way.name in best]
 
     def reduction(self, row):
         for turn in range(self.options.rounds):
@@ -89,6 +99,7 @@ def parse():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rows", nargs="*", default=rows, choices=rows, metavar="ROW", help=f"of: {', '.join(rows)} (default: all)")
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--contenders", type=int, default=3, help="ways of the peer that the rounds after the first repeat")
     arguments.add_argument("--seconds", type=float, default=10, help="of measured steps in each run, about")
     arguments.add_argument("--ways", default="", help="only the peer's ways whose name holds this text, such as '2 workers'")
     arguments.add_argument("--no-compile", action="store_true", help="leave torch.compile out")

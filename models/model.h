@@ -47,6 +47,7 @@ struct ParameterMemory {
   ConstDeviceSpan values;          ///< f32
   ConstDeviceSpan compute_values;  ///< bf16; empty in f32 models
   DeviceSpan gradients;            ///< f32, accumulated into; empty for evaluation
+  bool fresh = false;              ///< gradients hold nothing yet: backward begins them
 };
 
 /// Called by backward whenever the end of the gradient buffer grows final: gradients at flat offsets >= `offset` will

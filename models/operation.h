@@ -34,6 +34,7 @@ struct Frame {
   std::array<DeviceSpan, kMaxInputs> dx;      ///< assign; empty where nobody wants it
   bool accumulate = false;                    ///< add to dx[0] instead of assigning
   std::array<DeviceSpan, kMaxParameters> dw;  ///< add
+  bool begin_weight = false;                  ///< assign dw[0], which holds nothing yet
   float loss_scale = 1.0F;
   float statistic_scale = 1.0F;
 
@@ -65,6 +66,7 @@ struct Traits {
   bool gradient_overwrites_input = false;  ///< dx[0] may be the memory of x[0]
   bool passes_gradient = false;   ///< dx[i] equals dy for every input: the planner aliases it, backward() is not called
   bool accumulates = false;       ///< honours Frame::accumulate
+  bool begins_weight = false;     ///< honours Frame::begin_weight; else dw[0] is cleared before
   bool loss_in_backward = false;  ///< backward() finds the loss as well: where both are wanted, forward() need not run
   bool always_writes_gradient = false;  ///< backward needs a dx[0] even where nobody wants it
   std::vector<SavedTensor> saved;

@@ -96,6 +96,9 @@ void PlannedGraph::run_backward(const Batch& batch, const ParameterMemory& memor
                                 float statistic_scale, const GradientsReady& ready) {
   check_memory(memory, /*gradients=*/true);
   holds_ = Holds::kNothing;
+  if (memory.fresh) {
+    for (const int p : plan_.without_gradient) backend_->zero(gradient_of(p, memory));
+  }
   std::int64_t final_from = graph_.parameters().flat_size();
   for (std::size_t i = graph_.nodes().size(); i-- > 0;) {
     for (const int again : plan_.nodes[i].again) run_forward_again(static_cast<std::size_t>(again), batch, memory);
@@ -107,6 +110,7 @@ void PlannedGraph::run_backward(const Batch& batch, const ParameterMemory& memor
       frame.loss_scale = loss_scale;
       frame.statistic_scale = statistic_scale;
       add_backward_spans(i, memory, frame);
+      if (memory.fresh) begin_gradients(i, frame);
       run_node_backward(i, frame);
     }
     if (plan_.nodes[i].ready_offset >= final_from) continue;
@@ -182,8 +186,24 @@ void PlannedGraph::add_backward_spans(std::size_t index, const ParameterMemory& 
   }
   frame.accumulate = plan.routes[0].accumulate;
   for (std::size_t i = 0; i < node.parameters.size(); ++i) {
-    const Parameter& p = graph_.parameters()[node.parameters[i]];
-    frame.dw[i] = memory.gradients.subspan(p.offset, p.size);
+    frame.dw[i] = gradient_of(node.parameters[i], memory);
+  }
+}
+
+DeviceSpan PlannedGraph::gradient_of(int parameter, const ParameterMemory& memory) const {
+  const Parameter& p = graph_.parameters()[parameter];
+  return memory.gradients.subspan(p.offset, p.size);
+}
+
+void PlannedGraph::begin_gradients(std::size_t index, Frame& frame) {
+  const Node& node = graph_.nodes()[index];
+  for (std::size_t i = 0; i < node.parameters.size(); ++i) {
+    if (!plan_.nodes[index].first_gradient[i]) continue;
+    if (i == 0 && node.traits.begins_weight) {
+      frame.begin_weight = true;
+    } else {
+      backend_->zero(frame.dw[i]);
+    }
   }
 }
 

@@ -48,7 +48,10 @@ class PlannedGraph {
   [[nodiscard]] DropoutKey dropout_of(std::size_t node, const Batch& batch) const;
   void run_forward_again(std::size_t node, const Batch& batch, const ParameterMemory& memory);
   void add_backward_spans(std::size_t node, const ParameterMemory& memory, Frame& frame) const;
+  /// Sees to it that the gradients which `node` is the first to add to hold nothing.
+  void begin_gradients(std::size_t node, Frame& frame);
   void run_node_backward(std::size_t node, const Frame& frame);
+  [[nodiscard]] DeviceSpan gradient_of(int parameter, const ParameterMemory& memory) const;
   [[nodiscard]] DeviceSpan span_of(int storage, std::int64_t elements, DType dtype) const;
   [[nodiscard]] DeviceSpan value_span(int value, std::int64_t samples) const;
   /// A storage that holds `value` or its gradient.

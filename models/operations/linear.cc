@@ -15,7 +15,7 @@ class Linear final : public Operation {
   [[nodiscard]] Shape output() const override { return output_; }
   [[nodiscard]] Traits traits() const override {
     const double flops = 2.0 * static_cast<double>(rows_ * inputs_) * static_cast<double>(outputs_);
-    return {.keeps_inputs = true, .flops = {flops, flops, flops}};
+    return {.keeps_inputs = true, .begins_weight = true, .flops = {flops, flops, flops}};
   }
 
   /// y_RO = x_RI w_OI^T + b_O
@@ -27,8 +27,8 @@ class Linear final : public Operation {
   /// dw_OI += dy_RO^T x_RI, db_O += sum_R dy_RO, dx_RI = dy_RO w_OI
   void backward(const Frame& f) const override {
     const std::int64_t rows = f.samples * rows_;
-    f.backend.matmul({.m = outputs_, .n = inputs_, .k = rows, .transpose_a = true, .accumulate = true}, f.dy, f.x[0],
-                     {}, f.dw[0]);
+    f.backend.matmul({.m = outputs_, .n = inputs_, .k = rows, .transpose_a = true, .accumulate = !f.begin_weight}, f.dy,
+                     f.x[0], {}, f.dw[0]);
     f.backend.bias_backward(rows, f.dy, f.dw[1]);
     if (!f.dx[0].empty()) f.backend.matmul({.m = rows, .n = inputs_, .k = outputs_}, f.dy, f.w[0], {}, f.dx[0]);
   }

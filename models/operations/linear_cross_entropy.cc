@@ -22,8 +22,11 @@ class LinearCrossEntropy final : public Operation {
   [[nodiscard]] Shape output() const override { return {}; }
   [[nodiscard]] Traits traits() const override {
     const double flops = 2.0 * static_cast<double>(rows_ * width_) * static_cast<double>(classes_);
-    return {
-        .keeps_inputs = true, .loss_in_backward = true, .saved = {{.elements = rows_}}, .flops = {flops, flops, flops}};
+    return {.keeps_inputs = true,
+            .begins_weight = true,
+            .loss_in_backward = true,
+            .saved = {{.elements = rows_}},
+            .flops = {flops, flops, flops}};
   }
   [[nodiscard]] std::int64_t scratch_elements(std::int64_t samples) const override {
     return block_rows(samples * rows_) * classes_;
@@ -38,8 +41,9 @@ class LinearCrossEntropy final : public Operation {
     for_blocks(f, [&](const Block& b) {
       add_loss(f, b);
       f.backend.softmax_cross_entropy_backward(b.rows, b.logits, b.targets, b.log_sum_exp, f.loss_scale, b.logits);
-      f.backend.matmul({.m = classes_, .n = width_, .k = b.rows, .transpose_a = true, .accumulate = true}, b.logits,
-                       b.x, {}, f.dw[0]);
+      const bool accumulate = !f.begin_weight || b.first > 0;
+      f.backend.matmul({.m = classes_, .n = width_, .k = b.rows, .transpose_a = true, .accumulate = accumulate},
+                       b.logits, b.x, {}, f.dw[0]);
       f.backend.matmul({.m = b.rows, .n = width_, .k = classes_}, b.logits, f.w[0], {},
                        f.dx[0].subspan(b.first * width_, b.rows * width_));
     });

@@ -25,6 +25,7 @@ class Planner {
     place_scratch();
     GradientRouter(graph_, plan_).route_all();
     find_ready_offsets();
+    find_first_gradients();
     plan_.arena_bytes = place_storages(plan_.storages);
     return std::move(plan_);
   }
@@ -213,6 +214,21 @@ class Planner {
       while (final_from > 0 && earliest[static_cast<std::size_t>(final_from) - 1] >= i) --final_from;
       const bool all = final_from == 0;
       node_plan(i).ready_offset = all ? 0 : final_from == table.count() ? table.flat_size() : table[final_from].offset;
+    }
+  }
+
+  void find_first_gradients() {
+    std::vector<bool> begun(static_cast<std::size_t>(graph_.parameters().count()), false);
+    for (int i = operations_ - 1; i >= 0; --i) {
+      if (!node_plan(i).has_backward) continue;
+      for (std::size_t p = 0; p < node(i).parameters.size(); ++p) {
+        const auto parameter = static_cast<std::size_t>(node(i).parameters[p]);
+        node_plan(i).first_gradient[p] = !begun[parameter];
+        begun[parameter] = true;
+      }
+    }
+    for (int p = 0; p < graph_.parameters().count(); ++p) {
+      if (!begun[static_cast<std::size_t>(p)]) plan_.without_gradient.push_back(p);
     }
   }
 

@@ -35,6 +35,8 @@ struct NodePlan {
   std::vector<int> saved;                   ///< storages
   std::vector<int> saved_again;             ///< the same as backward and a second forward see them
   std::array<GradientRoute, kMaxInputs> routes;
+  std::array<bool, kMaxParameters> first_gradient =
+      {};  ///< the first in backward that adds to this parameter's gradient
   /// After the backward of this operation, parameter gradients at flat offsets >= this are final.
   std::int64_t ready_offset = 0;
 };
@@ -44,6 +46,7 @@ struct Plan {
   std::int64_t arena_bytes = 0;
   std::vector<Storage> storages;
   std::vector<NodePlan> nodes;               ///< as Graph::nodes
+  std::vector<int> without_gradient;         ///< parameters that no backward adds to
   std::vector<int> value_storage;            ///< as Graph::values
   std::vector<int> value_storage_again;      ///< the same as backward and a second forward see them
   std::vector<std::int64_t> value_elements;  ///< of one sample

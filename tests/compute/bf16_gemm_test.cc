@@ -9,6 +9,8 @@
 namespace ballast {
 namespace {
 
+constexpr const char* kNoKernels = "this processor has no AVX512-BF16, or its use is switched off";
+
 constexpr Bf16 kNotRead = 0x7FC0;  // NaN: shows in every sum that it enters
 constexpr float kNotWritten = 12345.0F;
 
@@ -112,7 +114,7 @@ using Parameters = std::tuple<std::array<std::int64_t, 3>, bool, bool>;
 class Bf16GemmOfAnyShape : public testing::TestWithParam<Parameters> {
  protected:
   void SetUp() override {
-    if (!has_bf16_kernels()) GTEST_SKIP() << "this processor has no AVX512-BF16, or oneDNN multiplies";
+    if (!has_bf16_kernels()) GTEST_SKIP() << kNoKernels;
   }
 };
 
@@ -144,7 +146,7 @@ INSTANTIATE_TEST_SUITE_P(Sizes, Bf16GemmOfAnyShape,
                          testing::Combine(testing::ValuesIn(kSizes), testing::Bool(), testing::Bool()));
 
 TEST(Bf16Gemm, GivesAnElementTheSameBitsInAnyTile) {
-  if (!has_bf16_kernels()) GTEST_SKIP();
+  if (!has_bf16_kernels()) GTEST_SKIP() << kNoKernels;
   const Matrix a(61, 900, false, 0, 4);
   const Matrix b(900, 90, true, 0, 5);
   Result whole(61, 90, false, 0);
@@ -168,7 +170,7 @@ TEST(Bf16Gemm, GivesAnElementTheSameBitsInAnyTile) {
 }
 
 TEST(Bf16Gemm, MultipliesTheBeginningOfAPackedMatrix) {
-  if (!has_bf16_kernels()) GTEST_SKIP();
+  if (!has_bf16_kernels()) GTEST_SKIP() << kNoKernels;
   const Matrix a(20, 101, false, 0, 6);
   const Matrix b(101, 40, false, 0, 7);
   AlignedMemory a_memory;
@@ -187,7 +189,7 @@ TEST(Bf16Gemm, MultipliesTheBeginningOfAPackedMatrix) {
 }
 
 TEST(Bf16Gemm, LeavesOutWhatAMaskMakesUnneeded) {
-  if (!has_bf16_kernels()) GTEST_SKIP();
+  if (!has_bf16_kernels()) GTEST_SKIP() << kNoKernels;
   constexpr std::int64_t kM = 50;
   constexpr std::int64_t kN = 70;
   constexpr std::int64_t kK = 64;

@@ -159,5 +159,28 @@ TEST(Model, CountsTheWorkOfItsProducts) {
   EXPECT_EQ(build_model(tiny_mlp(), DType::kF32, 2).flops_per_sample(), 2.0 * (3 * (6 * 5 + 4 * 6 + 3 * 4) - 6 * 5));
 }
 
+/// Gradients of one pass over memory that held `before`.
+std::vector<double> gradients_of_a_pass(const ModelConfig& config, double before, bool fresh) {
+  ReferenceBackend backend;
+  ModelRun run(build_model(config, DType::kF32, 3), backend);
+  const ExampleBatch data(run.model().input(), 3);
+  run.set_gradients(before);
+  run.model().forward_backward(data.all(), run.memory(fresh), 0.5F, 0.25F, {});
+  return run.gradients();
+}
+
+TEST(AFreshPass, BeginsEveryGradientWhateverTheMemoryHeld) {
+  for (const ModelConfig& config : {tiny_gpt(), tiny_mlp(), tiny_convnet()}) {
+    const std::vector<double> cleared = gradients_of_a_pass(config, 0.0, /*fresh=*/false);
+    const std::vector<double> fresh = gradients_of_a_pass(config, std::nan(""), /*fresh=*/true);
+    const Model model = build_model(config, DType::kF32, 1);
+    for (const Parameter& p : model.parameters().all()) {
+      for (auto i = static_cast<std::size_t>(p.offset); i < static_cast<std::size_t>(p.offset + p.size); ++i) {
+        ASSERT_EQ(fresh[i], cleared[i]) << config.name << ' ' << p.name << ", element " << i - p.offset;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ballast

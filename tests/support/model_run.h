@@ -90,8 +90,13 @@ class ModelRun {
   }
   [[nodiscard]] const std::vector<double>& values() const { return host_values_; }
   [[nodiscard]] std::vector<double> gradients() { return read(gradients_.span()); }
+  void set_gradients(double value) {
+    write(gradients_.span(), std::vector<double>(static_cast<std::size_t>(gradients_.span().size), value));
+  }
   void zero_gradients() { backend_.zero(gradients_.span()); }
-  [[nodiscard]] ParameterMemory memory() const { return {values_.span(), compute_.span(), gradients_.span()}; }
+  [[nodiscard]] ParameterMemory memory(bool fresh = false) const {
+    return {values_.span(), compute_.span(), gradients_.span(), fresh};
+  }
 
   LossSums forward(const Batch& batch, Mode mode = Mode::kTrain) { return model_.forward(batch, mode, memory()); }
   void backward(const Batch& batch, float loss_scale = 0.5F, float statistic_scale = 0.25F,
