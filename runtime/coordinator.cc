@@ -234,6 +234,7 @@ void Coordinator::initialise(std::uint64_t seed) {
     host.resize(static_cast<std::size_t>(run.end - run.begin));
     initial_values(parameter, seed, run.begin - parameter.offset, host);
     backend_.upload(std::as_bytes(std::span(host)), gradients_.values().subspan(run.begin, run.end - run.begin));
+    backend_.synchronize();  // `host` is filled again
   }
   refresh_compute_values();
   gradients_.publish();
@@ -250,15 +251,12 @@ void Coordinator::refresh_compute_values() {
 
 void Coordinator::load(const Checkpoint& checkpoint) {
   require_same_tensors(checkpoint, tensors_);
-  checkpoint.read(writable_pieces());
+  checkpoint.read(writable_pieces(), backend_);
   refresh_compute_values();
   gradients_.publish();
 }
 
 std::vector<TensorPiece> Coordinator::writable_pieces() const {
-  const auto host = [](DeviceSpan span) {
-    return std::span(static_cast<float*>(span.data), static_cast<std::size_t>(span.size));
-  };
   // Number of each trained parameter among the trained ones: optimizer tensors follow the weights in that order.
   std::vector<int> trained_number(static_cast<std::size_t>(parameters_.count()), 0);
   int trained = 0;
@@ -271,12 +269,12 @@ std::vector<TensorPiece> Coordinator::writable_pieces() const {
     const Parameter& parameter = parameters_[run.parameter];
     const std::int64_t begin = run.begin - parameter.offset;
     const UpdateRun memory = memory_of(run, run.begin, run.end);
-    pieces.push_back({run.parameter, begin, host(memory.value)});
+    pieces.push_back({run.parameter, begin, memory.value});
     if (parameter.kind != ParameterKind::kTrained) continue;
     for (std::size_t i = 0; i < states_.size(); ++i) {
       const int tensor =
           parameters_.count() + static_cast<int>(i) * trained + trained_number[static_cast<std::size_t>(run.parameter)];
-      pieces.push_back({tensor, begin, host(memory.state[i])});
+      pieces.push_back({tensor, begin, memory.state[i]});
     }
   }
   return pieces;
