@@ -27,14 +27,14 @@ struct TrainingParts {
   TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world,
                 std::unique_ptr<Backend> backend_of_worker);
 
-  [[nodiscard]] ParameterMemory values() const { return {reduction.values(), reduction.compute_values(), {}}; }
+  [[nodiscard]] ParameterMemory values() const { return {reduction->values(), reduction->compute_values(), {}}; }
 
   std::unique_ptr<Backend> backend;
   Model model;
   Datasets data;
   BatchPlan plan;
   std::int64_t total_steps;
-  SplitAllReduce reduction;
+  std::unique_ptr<SplitAllReduce> reduction;
   PhaseClock clock;
   Worker worker;
   Coordinator coordinator;

@@ -73,18 +73,18 @@ class Training {
       : world_(world),
         layout_(make_layout(options.bf16, options.scale)),
         bf16_(options.bf16),
-        split_(world, backend_, layout_.flat_size, layout_.blocks, options.bf16, options.split) {}
+        split_(make_split_allreduce(world, backend_, layout_.flat_size, layout_.blocks, options.bf16, options.split)) {}
 
   std::vector<std::uint32_t> run(int steps) {
-    for_my_elements([&](std::int64_t e) { floats(split_.values())[e] = first_value(e); });
+    for_my_elements([&](std::int64_t e) { floats(split_->values())[e] = first_value(e); });
     publish();
     for (int step = 0; step < steps; ++step) {
-      split_.begin_step();
-      for (int shard = split_.my_shards().begin; shard < split_.my_shards().end; ++shard) compute(step, shard);
-      split_.reduce();
-      record([&](std::int64_t e) { return floats(split_.sum())[e]; }, true);
+      split_->begin_step();
+      for (int shard = split_->my_shards().begin; shard < split_->my_shards().end; ++shard) compute(step, shard);
+      split_->reduce();
+      record([&](std::int64_t e) { return floats(split_->sum())[e]; }, true);
       expect_squares();
-      for_my_elements([&](std::int64_t e) { floats(split_.values())[e] -= kRate * floats(split_.sum())[e]; });
+      for_my_elements([&](std::int64_t e) { floats(split_->values())[e] -= kRate * floats(split_->sum())[e]; });
       publish();
       record([&](std::int64_t e) { return seen(e); }, false);
     }
@@ -94,7 +94,7 @@ class Training {
  private:
   template <typename Action>
   void for_my_elements(const Action& action) {
-    for (const Slice& slice : split_.my_slices()) {
+    for (const Slice& slice : split_->my_slices()) {
       EXPECT_EQ(slice.owner, world_.rank());
       for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
         const Block& block = layout_.blocks[static_cast<std::size_t>(b)];
@@ -105,51 +105,51 @@ class Training {
 
   void expect_squares() {
     std::vector<double> expected(layout_.blocks.size(), 0.0);
-    for (const Slice& slice : split_.my_slices()) {
+    for (const Slice& slice : split_->my_slices()) {
       for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
         const Block& block = layout_.blocks[static_cast<std::size_t>(b)];
-        const ConstDeviceSpan sum = split_.sum().subspan(block.begin, block.end - block.begin);
+        const ConstDeviceSpan sum = split_->sum().subspan(block.begin, block.end - block.begin);
         expected[static_cast<std::size_t>(b)] = backend_.sum_of_squares(sum);
       }
     }
-    EXPECT_EQ(split_.squares(), expected);
+    EXPECT_EQ(split_->squares(), expected);
   }
 
   void publish() {
     if (bf16_) {
-      for (const Slice& slice : split_.my_slices()) {
+      for (const Slice& slice : split_->my_slices()) {
         const std::int64_t size = slice.end - slice.begin;
-        backend_.convert(split_.values().subspan(slice.begin, size),
-                         split_.compute_values().subspan(slice.begin, size));
+        backend_.convert(split_->values().subspan(slice.begin, size),
+                         split_->compute_values().subspan(slice.begin, size));
       }
     }
-    split_.publish();
+    split_->publish();
   }
 
   /// The value of an element as the forward pass of any worker may read it.
   float seen(std::int64_t element) const {
     const auto block =
         std::find_if(layout_.blocks.begin(), layout_.blocks.end(), [&](const Block& b) { return element < b.end; });
-    if (block->publish == DType::kF32) return floats(split_.values())[element];
+    if (block->publish == DType::kF32) return floats(split_->values())[element];
     std::uint16_t half = 0;
-    std::memcpy(&half, static_cast<const std::uint16_t*>(split_.compute_values().data) + element, sizeof(half));
+    std::memcpy(&half, static_cast<const std::uint16_t*>(split_->compute_values().data) + element, sizeof(half));
     return std::bit_cast<float>(std::uint32_t{half} << 16);
   }
 
   void compute(int step, int shard) {
     dawdle(world_.rank(), step);
-    const bool last = shard + 1 == split_.my_shards().end;
-    float* begin = floats(split_.gradients(shard));
+    const bool last = shard + 1 == split_->my_shards().end;
+    float* begin = floats(split_->gradients(shard));
     EXPECT_TRUE(std::all_of(begin, begin + layout_.flat_size, [](float g) { return g == 0.0F; }));
     for (int micro = 0; micro < 2; ++micro) {
-      float* gradients = floats(split_.gradients(shard));
+      float* gradients = floats(split_->gradients(shard));
       for (auto block = layout_.blocks.rbegin(); block != layout_.blocks.rend(); ++block) {
         for (std::int64_t e = block->begin; e < block->end; ++e)
           gradients[e] += gradient(step, shard, micro, e, seen(e));
-        if (last && micro == 1) split_.gradients_ready(block->begin);
+        if (last && micro == 1) split_->gradients_ready(block->begin);
       }
     }
-    split_.shard_done(shard);
+    split_->shard_done(shard);
   }
 
   /// Appends one number per element of every block. Sums are known to their owners only, so those are gathered.
@@ -174,7 +174,7 @@ class Training {
   ReferenceBackend backend_;
   Layout layout_;
   bool bf16_;
-  SplitAllReduce split_;
+  std::unique_ptr<SplitAllReduce> split_;
   std::vector<std::uint32_t> bits_;
 };
 
