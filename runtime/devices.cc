@@ -75,7 +75,8 @@ DeviceChoice choose_device(Communicator& world, const std::string& asked, const 
     throw ConfigError("compute.backend = \"cuda\" but " + shortage.text + ". \"auto\" or \"cpu\" computes without");
   }
   DeviceChoice choice{.backend = "cpu"};
-  if (!shortage.none_at_all) choice.warning = "the job runs on the processors although there are GPUs: " + shortage.text;
+  if (!shortage.none_at_all)
+    choice.warning = "the job runs on the processors although there are GPUs: " + shortage.text;
   return choice;
 }
 

@@ -120,6 +120,7 @@ RunResult Trainer::run() {
 void Trainer::begin() {
   for (const std::string& text : setup_.warnings) reporter_.warning(text);
   reporter_.start(summary());
+  if (const std::string note = parts_.reduction->note(); !note.empty()) reporter_.notice(note);
   if (!setup_.resume) {
     parts_.coordinator.initialise(static_cast<std::uint64_t>(config_.job.seed));
     return;

@@ -21,7 +21,9 @@ SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
   return {.shards = shards,
           .coordinators = static_cast<int>(config.comm.coordinators),
           .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
-          .share_memory = config.comm.share_memory};
+          .share_memory = config.comm.share_memory,
+          .plugins = config.compute.plugins,
+          .native = config.comm.reduction == "native"};
 }
 
 }  // namespace

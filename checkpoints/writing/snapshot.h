@@ -34,8 +34,8 @@ class Snapshot {
   /// Waits until everything is here. On the thread that works with the backend.
   void complete();
 
-  /// After complete(). Writes everything at its place in the files in `directory` and syncs them. Returns the segments with their
-  /// digests, which are of this memory. Throws when a stop is asked for.
+  /// After complete(). Writes everything at its place in the files in `directory` and syncs them. Returns the segments
+  /// with their digests, which are of this memory. Throws when a stop is asked for.
   [[nodiscard]] std::vector<Checkpoint::Segment> write(FileSystem& files, const std::string& directory,
                                                        const std::vector<TensorSpec>& tensors,
                                                        const std::vector<std::int64_t>& offsets,

@@ -1,5 +1,5 @@
-// Defines: TemporaryDirectory, ExampleJob, host_backend: tensors with known values, and saving and loading them on any number of
-// workers.
+// Defines: TemporaryDirectory, ExampleJob, host_backend: tensors with known values, and saving and loading them on any
+// number of workers.
 #pragma once
 
 #include <optional>
