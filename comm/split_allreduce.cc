@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "comm/device/device_allreduce.h"
+#include "comm/device/open_exchange.h"
 #include "comm/split/node_allreduce.h"
 #include "compute/error.h"
 
@@ -31,6 +33,11 @@ std::unique_ptr<SplitAllReduce> make_split_allreduce(Communicator& world, Backen
                                                      std::vector<Block> blocks, bool bf16,
                                                      const SplitAllReduceOptions& options) {
   check_arguments(world.size(), flat_size, blocks, bf16, options.shards);
+  if (!backend.host_addressable()) {
+    auto exchange = open_exchange(world, backend, options.plugins, options.timeout_seconds);
+    return std::make_unique<DeviceAllReduce>(world, backend, flat_size, std::move(blocks), bf16, options,
+                                             std::move(exchange));
+  }
   return std::make_unique<NodeAllReduce>(world, backend, flat_size, std::move(blocks), bf16, options);
 }
 
