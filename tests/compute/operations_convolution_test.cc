@@ -69,7 +69,8 @@ TEST_P(OperationsPooling, TakesTheMeanOverPixelsAndSpreadsItsGradientEvenly) {
   struct Image {
     std::int64_t samples, pixels, channels;
   };
-  for (const Image& image : {Image{1, 1, 1}, {2, 64, 5}, {3, 49, 64}, {40, 16, 33}, {2, 257, 7}, {1, 4, 515}}) {
+  for (const Image& image :
+       {Image{0, 4, 3}, {1, 1, 1}, {2, 64, 5}, {3, 49, 64}, {40, 16, 33}, {2, 257, 7}, {1, 4, 515}}) {
     const std::int64_t small = image.samples * image.channels;
     OperationCase c;
     const int x = c.reads("x", GetParam(), random_values(GetParam(), small * image.pixels, 5));

@@ -148,7 +148,7 @@ TEST_P(OperationsElementwise, NanShowsInEveryResult) {
 }
 
 TEST_P(OperationsDropout, KeepsExactlyWhatTheKeySays) {
-  for (const std::int64_t samples : {1, 3}) {
+  for (const std::int64_t samples : {0, 1, 3}) {
     for (const std::int64_t elements : {0, 1, 4, 5, 31, 257, 1030}) {
       // No element is zero, so a kept one cannot pass for a dropped one.
       const auto values = random_values(GetParam(), samples * elements, 1, 1.0, 2.0);

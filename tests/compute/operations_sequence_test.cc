@@ -13,7 +13,8 @@ struct Text {
 };
 
 // Many tokens of a small vocabulary: gradients of one token come from many places.
-const std::vector<Text> kTexts = {{1, 1, 1, 1}, {2, 3, 5, 7}, {3, 17, 64, 11}, {4, 33, 65, 100}, {2, 100, 8, 3}};
+const std::vector<Text> kTexts = {{0, 4, 3, 5},    {1, 1, 1, 1},     {2, 3, 5, 7},
+                                  {3, 17, 64, 11}, {4, 33, 65, 100}, {2, 100, 8, 3}};
 
 TEST_P(OperationsEmbedding, AddsTheRowsOfTokenAndPosition) {
   for (const Text& s : kTexts) {
@@ -48,6 +49,7 @@ TEST_P(OperationsEmbedding, BackwardAddsUpTheRowsOfEveryTokenAndPosition) {
 }
 
 const std::vector<AttentionShape> kShapes = {
+    {.samples = 0, .positions = 4, .heads = 2, .head_width = 4},
     {.samples = 1, .positions = 1, .heads = 1, .head_width = 1},
     {.samples = 2, .positions = 5, .heads = 3, .head_width = 7},
     {.samples = 1, .positions = 16, .heads = 2, .head_width = 16},

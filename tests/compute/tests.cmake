@@ -30,6 +30,7 @@ ballast_unit_test(compute/kernels_update USES compute)
 # Every operation on every backend, by one body, against the double-precision reference.
 add_library(ballast_operation_case STATIC compute/operation_case.cc)
 target_link_libraries(ballast_operation_case PUBLIC ballast_reference_backend GTest::gtest)
+ballast_unit_test(compute/operation_case USES operation_case)
 foreach(topic memory elementwise matmul convolution normalisation sequence loss reduction update)
   ballast_backend_test(compute/operations_${topic} USES operation_case)
 endforeach()
