@@ -12,8 +12,9 @@ namespace ballast::cuda {
 /// One object of type T per block; two calls with one T in a kernel give the same object.
 template <class T>
 T& block_shared() {
+  static_assert(alignof(T) <= cuda_emulator::kSharedAlignment);
   static constexpr char tag = 0;
-  return *static_cast<T*>(cuda_emulator::shared_object(&tag, sizeof(T), alignof(T)));
+  return *static_cast<T*>(cuda_emulator::shared_object(&tag, sizeof(T)));
 }
 
 /// The dynamic shared memory that the launch asked for, 16-byte aligned.
@@ -44,8 +45,7 @@ inline MatrixRow read_matrix_row(const void* shared_row, cuda_emulator::Site sit
 /// row lane / 4.
 inline void load_matrix_x4(std::uint32_t (&r)[4], const void* shared_row, CUDA_EMULATOR_SITE) {
   const MatrixRow mine = read_matrix_row(shared_row, site);
-  const cuda_emulator::WarpExchange exchange(cuda_emulator::WarpOperation::kMatrix, 0xffffffffu, &mine, sizeof(mine),
-                                             site);
+  const cuda_emulator::WarpExchange exchange(cuda_emulator::WarpOperation::kMatrix, 0xffffffffu, mine, site);
   const int row = exchange.lane() / 4, column = exchange.lane() % 4 * 2;
   for (int matrix = 0; matrix < 4; ++matrix) {
     const auto source = exchange.from<MatrixRow>(8 * matrix + row);
@@ -56,8 +56,7 @@ inline void load_matrix_x4(std::uint32_t (&r)[4], const void* shared_row, CUDA_E
 /// The same of the transposed matrices: r[i] gets two neighbours of column lane / 4.
 inline void load_matrix_x4_transposed(std::uint32_t (&r)[4], const void* shared_row, CUDA_EMULATOR_SITE) {
   const MatrixRow mine = read_matrix_row(shared_row, site);
-  const cuda_emulator::WarpExchange exchange(cuda_emulator::WarpOperation::kMatrix, 0xffffffffu, &mine, sizeof(mine),
-                                             site);
+  const cuda_emulator::WarpExchange exchange(cuda_emulator::WarpOperation::kMatrix, 0xffffffffu, mine, site);
   const int column = exchange.lane() / 4, row = exchange.lane() % 4 * 2;
   for (int matrix = 0; matrix < 4; ++matrix) {
     const auto low = exchange.from<MatrixRow>(8 * matrix + row), high = exchange.from<MatrixRow>(8 * matrix + row + 1);
@@ -66,7 +65,10 @@ inline void load_matrix_x4_transposed(std::uint32_t (&r)[4], const void* shared_
 }
 
 /// Copies 16 bytes behind the thread's back; they are there after copy_async_wait(), and undefined before.
-inline void copy_async_16(void* shared, const void* global) { cuda_emulator::queue_async_copy({shared, global}); }
+inline void copy_async_16(void* shared, const void* global) {
+  *static_cast<uint4*>(shared) = uint4{~0u, ~0u, ~0u, ~0u};  // NaN
+  cuda_emulator::queue_async_copy({shared, global});
+}
 inline void copy_async_commit() { cuda_emulator::commit_async_copies(); }
 
 /// Waits until at most N of the groups that this thread committed are unfinished.

@@ -36,12 +36,20 @@ void fence();
 enum class WarpOperation : std::uint8_t { kSync, kShuffle, kVote, kReduce, kMatrix };
 struct WarpMeeting;  // lanes of one warp that execute one operation together
 
+/// What a lane brings to a warp operation. Its size is fixed so that the library copies it without calling memcpy,
+/// which a sanitizer would take for an access of the kernel.
+using Deposit = std::array<std::uint64_t, 4>;
+
 /// One lane's part in one warp operation: deposits its value, waits for all lanes of the mask, then reads theirs.
 class WarpExchange {
  public:
-  static constexpr std::size_t kDepositBytes = 32;
-
-  WarpExchange(WarpOperation operation, std::uint32_t mask, const void* deposit, std::size_t bytes, Site site);
+  template <class T>
+  WarpExchange(WarpOperation operation, std::uint32_t mask, const T& value, Site site) : site_(site) {
+    static_assert(sizeof(T) <= sizeof(Deposit) && std::is_trivially_copyable_v<T>);
+    Deposit deposit{};
+    std::memcpy(&deposit, &value, sizeof(T));
+    meet(operation, mask, deposit);
+  }
   ~WarpExchange();
   WarpExchange(const WarpExchange&) = delete;
   WarpExchange& operator=(const WarpExchange&) = delete;
@@ -52,23 +60,25 @@ class WarpExchange {
   /// What `source` deposited; an error when that lane takes no part.
   template <class T>
   [[nodiscard]] T from(int source) const {
-    static_assert(sizeof(T) <= kDepositBytes && std::is_trivially_copyable_v<T>);
+    const Deposit deposit = deposit_of(source);
     T value;
-    std::memcpy(&value, deposit_of(source), sizeof(T));
+    std::memcpy(&value, &deposit, sizeof(T));
     return value;
   }
 
  private:
-  [[nodiscard]] const void* deposit_of(int source) const;
+  void meet(WarpOperation operation, std::uint32_t mask, const Deposit& deposit);
+  [[nodiscard]] Deposit deposit_of(int source) const;
 
-  WarpMeeting* meeting_;
-  std::uint32_t arrived_;
-  int lane_;
+  WarpMeeting* meeting_ = nullptr;
+  std::uint32_t arrived_ = 0;
+  int lane_ = 0;
   Site site_;
 };
 
 /// The block's object for `tag`, made at first use and filled with 0xff bytes: floats are NaN until they are written.
-void* shared_object(const void* tag, std::size_t bytes, std::size_t alignment);
+inline constexpr std::size_t kSharedAlignment = 128;
+void* shared_object(const void* tag, std::size_t bytes);
 /// As many bytes as the launch asked for.
 void* dynamic_shared_object();
 

@@ -11,12 +11,12 @@ namespace cuda_emulator {
 template <class T, class SourceOf>
 T shuffle(std::uint32_t mask, T value, Site site, SourceOf source_of) {
   static_assert(sizeof(T) <= 8, "a shuffle moves 8 bytes at most");
-  const WarpExchange exchange(WarpOperation::kShuffle, mask, &value, sizeof(T), site);
+  const WarpExchange exchange(WarpOperation::kShuffle, mask, value, site);
   return exchange.from<T>(source_of(exchange.lane()));
 }
 
 inline unsigned ballot(WarpOperation operation, std::uint32_t mask, int predicate, Site site) {
-  const WarpExchange exchange(operation, mask, &predicate, sizeof(predicate), site);
+  const WarpExchange exchange(operation, mask, predicate, site);
   unsigned votes = 0;
   for (int lane = 0; lane < 32; ++lane) {
     if ((exchange.arrived() >> lane & 1u) && exchange.from<int>(lane) != 0) votes |= 1u << lane;
@@ -27,7 +27,7 @@ inline unsigned ballot(WarpOperation operation, std::uint32_t mask, int predicat
 template <class T, class Combine>
 T reduce(std::uint32_t mask, T value, Site site, Combine combine) {
   static_assert(std::is_integral_v<T> && sizeof(T) == 4, "__reduce_*_sync knows 32-bit integers only");
-  const WarpExchange exchange(WarpOperation::kReduce, mask, &value, sizeof(T), site);
+  const WarpExchange exchange(WarpOperation::kReduce, mask, value, site);
   T result = value;
   for (int lane = 0; lane < 32; ++lane) {
     if ((exchange.arrived() >> lane & 1u) && lane != exchange.lane()) result = combine(result, exchange.from<T>(lane));
