@@ -8,7 +8,7 @@ namespace ballast::cuda {
 
 namespace {
 
-constexpr std::size_t kPiece = std::size_t{4} << 20;       // bytes that cross the bus at once
+constexpr std::size_t kPiece = std::size_t{4} << 20;        // bytes that cross the bus at once
 constexpr std::size_t kReturnPiece = std::size_t{1} << 20;  // bytes of results that the area begins with
 constexpr std::size_t kAlignment = 64;                      // of results: whole cache lines
 

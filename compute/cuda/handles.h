@@ -12,7 +12,7 @@
 namespace ballast::cuda {
 
 /// A handle that `Destroy` frees. Errors on the way out are dropped: the handle is gone either way.
-template <class Handle, cudaError_t (*Destroy)(Handle)>
+template <class Handle, auto Destroy>
 class Owned {
  public:
   Owned() = default;

@@ -31,11 +31,6 @@ Queue::Queue(int device)
       processors_(attribute_of(device, cudaDevAttrMultiProcessorCount)),
       stream_(make_stream()) {}
 
-Queue::~Queue() {
-  // Memory and staging areas go next: nothing may be reading them. There is nobody left to tell of an error.
-  (void)cudaStreamSynchronize(stream());
-}
-
 Queue& Queue::begin(const char* operation, std::initializer_list<DeviceSpan> written) {
   selected(device_);  // of this thread: another one may have made the backend
   if (operations_.size() == kRemembered) operations_.erase(operations_.begin());
@@ -46,7 +41,8 @@ Queue& Queue::begin(const char* operation, std::initializer_list<DeviceSpan> wri
 
 void* Queue::scratch(std::int64_t bytes) {
   if (bytes > scratch_bytes_) {
-    // Freeing waits for the kernels that use the old memory. Sizes follow from shapes, so this ends with the first step.
+    // Freeing waits for the kernels that use the old memory. Sizes follow from shapes, so this ends with the first
+    // step.
     scratch_ = {};
     scratch_bytes_ = 0;
     scratch_ = make_device_memory(static_cast<std::size_t>(bytes));

@@ -21,9 +21,6 @@ namespace ballast::cuda {
 class Queue {
  public:
   explicit Queue(int device);
-  ~Queue();
-  Queue(const Queue&) = delete;
-  Queue& operator=(const Queue&) = delete;
 
   [[nodiscard]] cudaStream_t stream() const { return stream_.get(); }
   [[nodiscard]] int processors() const { return processors_; }  ///< multiprocessors of the device
