@@ -39,6 +39,9 @@ function(ballast_plugin target)
   cmake_parse_arguments(PLUGIN "" "FOLDER;FILE" "SOURCES;LINKS" ${ARGN})
   add_library(${target} MODULE ${PLUGIN_SOURCES})
   target_link_libraries(${target} PRIVATE ${PLUGIN_LINKS})
-  set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME ${PLUGIN_FILE} CXX_VISIBILITY_PRESET default
+  set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME ${PLUGIN_FILE}
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${PLUGIN_FOLDER})
+  if(NOT BALLAST_SANITIZE)
+    target_link_options(${target} PRIVATE LINKER:--no-undefined)  # to learn it now, not when the program opens the library
+  endif()
 endfunction()
