@@ -1,14 +1,6 @@
 #include "compute/backend.h"
 
-#include <sched.h>
-
-#include <algorithm>
-#include <cerrno>
-#include <thread>
 #include <utility>
-#include <vector>
-
-#include "compute/cpu/cpu_backend.h"
 
 namespace ballast {
 
@@ -51,31 +43,6 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
 
 Buffer::~Buffer() {
   if (backend_ != nullptr) backend_->release(span_.data);
-}
-
-int available_cores() {
-  // cpu_set_t holds 1024 cores; a larger machine refuses it with EINVAL, so the set grows until the kernel is content.
-  for (std::size_t sets = 1; sets <= 64; sets *= 2) {
-    std::vector<cpu_set_t> mask(sets);
-    const std::size_t bytes = sets * sizeof(cpu_set_t);
-    if (sched_getaffinity(0, bytes, mask.data()) == 0) return std::max(1, CPU_COUNT_S(bytes, mask.data()));
-    if (errno != EINVAL) break;
-  }
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
-std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
-  if (options.threads < 0) {
-    throw ConfigError("compute.threads is " + std::to_string(options.threads) +
-                      ": use 0 (one thread per core) or a positive number");
-  }
-  if (options.name == "cuda") {
-    throw ConfigError("compute.backend = \"cuda\": this build has no CUDA backend; use \"cpu\" or \"auto\"");
-  }
-  if (options.name != "auto" && options.name != "cpu") {
-    throw ConfigError("compute.backend = \"" + options.name + "\" is unknown: use \"auto\", \"cpu\" or \"cuda\"");
-  }
-  return std::make_unique<CpuBackend>(options.threads > 0 ? options.threads : available_cores());
 }
 
 }  // namespace ballast

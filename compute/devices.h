@@ -11,8 +11,8 @@ struct Device {
   std::string name;                ///< "NVIDIA H100 80GB HBM3"
   std::string compute_capability;  ///< "9.0"
   std::int64_t memory_bytes = 0;
-  int processors = 0;              ///< streaming multiprocessors
-  std::vector<bool> peer_access;   ///< to each device of the report
+  int processors = 0;             ///< streaming multiprocessors
+  std::vector<bool> peer_access;  ///< to each device of the report
 };
 
 struct DeviceReport {

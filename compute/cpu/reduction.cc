@@ -8,6 +8,7 @@
 
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/simd_inl.h"
+#include "compute/sum_tree.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ballast {
@@ -78,21 +79,6 @@ namespace {
 constexpr std::int64_t kChunk = 4096;  // floats, so that the partial sums of a tree stay in the first cache
 constexpr std::int64_t kBlock = 8192;  // floats of one f64 partial sum
 
-/// Partial sums that the program holds at once. Throws Error for a program that does not add up to one sum.
-std::size_t deepest(std::span<const ConstDeviceSpan> addends, std::span<const int> tree) {
-  std::size_t depth = 0;
-  std::size_t most = 0;
-  for (const int step : tree) {
-    require(step >= -1 && step < static_cast<int>(addends.size()),
-            "ordered_sum: the tree names an addend that is not there");
-    require(step >= 0 || depth >= 2, "ordered_sum: the tree adds before there are two addends");
-    depth = step >= 0 ? depth + 1 : depth - 1;
-    most = std::max(most, depth);
-  }
-  require(depth == 1, "ordered_sum: the tree does not end in one sum");
-  return most;
-}
-
 bool is_pair_of_pairs(std::span<const int> tree) {
   return tree.size() == 7 && tree[0] >= 0 && tree[1] >= 0 && tree[2] < 0 && tree[3] >= 0 && tree[4] >= 0;
 }
@@ -105,7 +91,7 @@ class Addition {
         addends_(addends),
         tree_(tree),
         sum_(static_cast<float*>(sum.data)),
-        levels_(deepest(addends, tree)),
+        levels_(levels_of_sum_tree(addends.size(), tree)),
         pairs_(is_pair_of_pairs(tree)) {
     require(sum.dtype == DType::kF32, "ordered_sum: the sum is not f32");
     for (const ConstDeviceSpan& addend : addends) {

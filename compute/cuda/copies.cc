@@ -1,0 +1,104 @@
+#include "compute/cuda/copies.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+namespace ballast::cuda {
+
+namespace {
+
+constexpr std::size_t kPiece = std::size_t{4} << 20;        // bytes that cross the bus at once
+constexpr std::size_t kReturnPiece = std::size_t{1} << 20;  // bytes of results that the area begins with
+constexpr std::size_t kAlignment = 64;                      // of results: whole cache lines
+
+}  // namespace
+
+Uploads::Uploads() {
+  for (Piece& piece : pieces_) piece = {make_pinned(kPiece), make_event()};
+}
+
+void Uploads::copy(std::span<const std::byte> host, void* device, cudaStream_t stream) {
+  for (std::size_t begin = 0; begin < host.size(); begin += kPiece) {
+    const std::size_t bytes = std::min(kPiece, host.size() - begin);
+    Piece& piece = pieces_[next_];
+    next_ = (next_ + 1) % pieces_.size();
+    check(cudaEventSynchronize(piece.read.get()));
+    std::memcpy(piece.memory.get(), host.data() + begin, bytes);
+    check(cudaMemcpyAsync(static_cast<std::byte*>(device) + begin, piece.memory.get(), bytes, cudaMemcpyHostToDevice,
+                          stream));
+    check(cudaEventRecord(piece.read.get(), stream));
+  }
+}
+
+Downloads::Downloads() : order_(make_event()) {
+  for (Lane& lane : lanes_) lane = {make_stream(), make_pinned(kPiece), make_event()};
+}
+
+Downloads::~Downloads() {
+  for (Lane& lane : lanes_) (void)cudaStreamSynchronize(lane.stream.get());
+}
+
+void Downloads::copy(const void* device, std::span<std::byte> host, cudaStream_t compute) {
+  if (host.empty()) return;
+  const auto* const from = static_cast<const std::byte*>(device);
+  for (Lane& lane : lanes_) order_after(lane.stream.get(), order_.get(), compute);
+  for (std::size_t begin = 0; begin < host.size(); begin += kPiece) {
+    copy_piece(lanes_[next_], from + begin, host.subspan(begin, std::min(kPiece, host.size() - begin)));
+    next_ = (next_ + 1) % lanes_.size();
+  }
+  reading_.push_back({from, from + host.size()});
+}
+
+void Downloads::copy_piece(Lane& lane, const std::byte* device, std::span<std::byte> host) {
+  check(cudaMemcpyAsync(lane.memory.get(), device, host.size(), cudaMemcpyDeviceToHost, lane.stream.get()));
+  check(cudaEventRecord(lane.read.get(), lane.stream.get()));
+  auto piece = std::make_unique<Piece>(Piece{lane.memory.get(), host.data(), host.size()});
+  check(cudaLaunchHostFunc(lane.stream.get(), &Downloads::place, piece.get()));
+  (void)piece.release();  // place() frees it
+}
+
+/// Runs on a thread of the driver, in the order of the lane's stream.
+void Downloads::place(void* piece) {
+  const std::unique_ptr<Piece> owned(static_cast<Piece*>(piece));
+  std::memcpy(owned->host, owned->memory, owned->bytes);
+}
+
+void Downloads::order_before_write(DeviceSpan memory, cudaStream_t compute) {
+  if (reading_.empty() || memory.empty()) return;
+  const auto* const begin = static_cast<const std::byte*>(memory.data);
+  const std::byte* const end = begin + memory.bytes();
+  const bool overlaps = std::any_of(reading_.begin(), reading_.end(),
+                                    [&](const Range& range) { return begin < range.end && range.begin < end; });
+  if (!overlaps) return;
+  // The lanes run in order, so their last copies end after all others.
+  for (const Lane& lane : lanes_) check(cudaStreamWaitEvent(compute, lane.read.get(), 0));
+  reading_.clear();
+}
+
+void Downloads::wait() {
+  for (const Lane& lane : lanes_) check(cudaStreamSynchronize(lane.stream.get()));
+  reading_.clear();
+}
+
+std::span<std::byte> ReturnArea::take(std::size_t bytes) {
+  const std::size_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  while (piece_ < pieces_.size() && used_ + size > pieces_[piece_].bytes) {
+    ++piece_;
+    used_ = 0;
+  }
+  if (piece_ == pieces_.size()) {
+    const std::size_t fresh = std::max(size, kReturnPiece);
+    pieces_.push_back({make_pinned(fresh), fresh});
+  }
+  std::byte* const begin = static_cast<std::byte*>(pieces_[piece_].memory.get()) + used_;
+  used_ += size;
+  return {begin, bytes};
+}
+
+void ReturnArea::clear() {
+  piece_ = 0;
+  used_ = 0;
+}
+
+}  // namespace ballast::cuda

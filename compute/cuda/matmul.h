@@ -1,0 +1,57 @@
+// Defines: Matmul: matrix products through cuBLASLt.
+#pragma once
+
+#include <cublasLt.h>
+
+#include <compare>
+#include <map>
+
+#include "compute/backend.h"
+#include "compute/cuda/handles.h"
+#include "compute/cuda/queue.h"
+
+namespace ballast::cuda {
+
+/// cuBLASLt thinks in columns: a row-major c_MN = a b is the column-major c'_NM = b' a' on the same memory, so a and b
+/// change places.
+///
+/// The algorithm is what cuBLASLt proposes first for a shape, types and alignment, the same on every device of one
+/// kind, with sums split over k added in a fixed order only. So the bits are the same on every worker and in every run.
+class Matmul {
+ public:
+  explicit Matmul(bool tf32);
+
+  void run(Queue& queue, const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
+           DeviceSpan c);
+
+ private:
+  /// What an algorithm is chosen for.
+  struct Key {
+    std::int64_t m = 0, n = 0, k = 0;
+    bool transpose_a = false, transpose_b = false, accumulate = false, bias = false;
+    DType factors = DType::kF32, sum = DType::kF32;
+    std::uint32_t alignment_a = 0, alignment_b = 0, alignment_c = 0;
+    auto operator<=>(const Key&) const = default;
+  };
+
+  using Handle = Owned<cublasLtHandle_t, cublasLtDestroy>;
+  using Description = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
+  using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
+
+  struct Plan {
+    Description description;
+    Layout a, b, c;
+    cublasLtMatmulAlgo_t algorithm{};
+  };
+
+  [[nodiscard]] Plan make_plan(const Key& key) const;
+  [[nodiscard]] Description describe(const Key& key) const;
+  [[nodiscard]] cublasLtMatmulAlgo_t choose_algorithm(const Key& key, const Plan& plan) const;
+
+  bool tf32_;
+  Handle handle_;
+  DeviceMemory workspace_;
+  std::map<Key, Plan> plans_;
+};
+
+}  // namespace ballast::cuda
