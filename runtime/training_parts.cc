@@ -41,10 +41,10 @@ TrainingParts::TrainingParts(const JobConfig& config, const JobLayout& layout, C
       plan(data.train->size(), config.batch.size, layout.shards, config.data.shuffle, seed_of(config),
            config.data.train),
       total_steps(total_steps_of(config, plan)),
-      reduction(world, *backend, model.parameters().flat_size(), blocks_of(model.parameters()),
-                compute_type(config) == DType::kBF16, reduction_options(config, layout.shards)),
-      worker(model, reduction, *data.train, plan, layout.micro, clock),
-      coordinator(model.parameters(), reduction, *backend, world, config, total_steps, clock) {
+      reduction(make_split_allreduce(world, *backend, model.parameters().flat_size(), blocks_of(model.parameters()),
+                                     compute_type(config) == DType::kBF16, reduction_options(config, layout.shards))),
+      worker(model, *reduction, *data.train, plan, layout.micro, clock),
+      coordinator(model.parameters(), *reduction, *backend, world, config, total_steps, clock) {
   model.allocate(*backend, seed_of(config));
 }
 

@@ -26,14 +26,14 @@ struct TrainingParts {
   /// building the model throw.
   TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world);
 
-  [[nodiscard]] ParameterMemory values() const { return {reduction.values(), reduction.compute_values(), {}}; }
+  [[nodiscard]] ParameterMemory values() const { return {reduction->values(), reduction->compute_values(), {}}; }
 
   std::unique_ptr<Backend> backend;
   Model model;
   Datasets data;
   BatchPlan plan;
   std::int64_t total_steps;
-  SplitAllReduce reduction;
+  std::unique_ptr<SplitAllReduce> reduction;
   PhaseClock clock;
   Worker worker;
   Coordinator coordinator;

@@ -59,9 +59,10 @@ class Weighing {
  public:
   Weighing(const JobConfig& config, BenchSite& site)
       : parameters_(build_model(config.model, dtype_named(config.precision.compute), 1).parameters()),
-        reduction_(site.world, site.backend, parameters_.flat_size(), blocks_of(parameters_),
-                   dtype_named(config.precision.compute) == DType::kBF16, options_of(config, site.world.size())),
-        coordinator_(parameters_, reduction_, site.backend, site.world, config, 1, clock_) {
+        reduction_(make_split_allreduce(site.world, site.backend, parameters_.flat_size(), blocks_of(parameters_),
+                                        dtype_named(config.precision.compute) == DType::kBF16,
+                                        options_of(config, site.world.size()))),
+        coordinator_(parameters_, *reduction_, site.backend, site.world, config, 1, clock_) {
     coordinator_.initialise(static_cast<std::uint64_t>(config.job.seed));
   }
   [[nodiscard]] Coordinator& coordinator() { return coordinator_; }
@@ -75,7 +76,7 @@ class Weighing {
   }
 
   ParameterTable parameters_;
-  SplitAllReduce reduction_;
+  std::unique_ptr<SplitAllReduce> reduction_;
   PhaseClock clock_;
   Coordinator coordinator_;
 };
