@@ -1,10 +1,11 @@
-// Defines: Block, Slice, SplitAllReduceOptions, SplitAllReduce.
+// Defines: Block, Slice, SplitAllReduceOptions, SplitAllReduce, make_split_allreduce.
 //
 // An all-reduce is a reduce-scatter and an all-gather; the optimizer update fits between the halves and costs no extra
-// bytes. Within a node workers read each other's gradients in shared memory and share one copy of the values. Between
-// nodes slices travel by non-blocking messages: partial sums to the slice's coordinator while backward still runs, new
-// values back. Bytes on the wire per worker and step: 2 (N-1)/N of the gradient for N one-worker nodes, N dividing the
-// shards.
+// bytes: partial sums travel to the slice's coordinator while backward still runs, new values travel back. Where the
+// host can address the backend's memory, workers of a node read each other's gradients in shared memory and share one
+// copy of the values, and slices travel between nodes by messages of MPI. Where it cannot, every worker has its own
+// memory and slices travel between devices. Bytes on the wire per worker and step: 2 (N-1)/N of the gradient for N
+// nodes or devices of one worker, N dividing the shards.
 //
 //   begin_step()                        gradients of my shards are zero
 //   gradients(shard), shard_done(..)    backward of every shard of mine, in order
@@ -16,7 +17,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
+#include <string>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -45,37 +46,45 @@ struct SplitAllReduceOptions {
   int coordinators = 0;  ///< 0: all workers; K: ranks spread evenly over the world, rank 0 among them
   std::int64_t bucket_bytes = 8 << 20;
   bool share_memory = true;  ///< false: every worker is its own node
+  // Of backends whose memory the host cannot address:
+  std::string plugins;           ///< folder with the transports that are loaded at run time; empty: beside the program
+  bool native = false;           ///< the transport adds up as it likes: the bits then depend on the number of workers
+  double timeout_seconds = 600;  ///< how long a worker waits for the others before it fails; 0: for ever
 };
 
 class SplitAllReduce {
  public:
-  /// Collective. `flat_size` elements; `bf16` asks for the bf16 copy of the values. Memory per node: 4 (+2) bytes per
-  /// element for values and 4 per element and worker for gradients, times the worker's subtrees.
-  SplitAllReduce(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks, bool bf16,
-                 const SplitAllReduceOptions& options);
-  ~SplitAllReduce();
+  SplitAllReduce() = default;
+  SplitAllReduce(const SplitAllReduce&) = delete;
+  SplitAllReduce& operator=(const SplitAllReduce&) = delete;
+  virtual ~SplitAllReduce() = default;
 
-  [[nodiscard]] ShardRange my_shards() const;
-  [[nodiscard]] const std::vector<Block>& blocks() const;
-  [[nodiscard]] const std::vector<Slice>& slices() const;  ///< of everyone, by bucket and owner
-  [[nodiscard]] const std::vector<Slice>& my_slices() const;
-  [[nodiscard]] DeviceSpan values()
-      const;  ///< f32, the node's one copy. Between nodes only blocks with publish == kF32 (and my own) are current
-  [[nodiscard]] DeviceSpan compute_values() const;  ///< bf16, the node's one copy; empty without bf16
-  [[nodiscard]] DeviceSpan sum() const;             ///< after reduce(): gradient sums, valid in my slices only
+  [[nodiscard]] virtual ShardRange my_shards() const = 0;
+  [[nodiscard]] virtual const std::vector<Block>& blocks() const = 0;
+  [[nodiscard]] virtual const std::vector<Slice>& slices() const = 0;  ///< of everyone, by bucket and owner
+  [[nodiscard]] virtual const std::vector<Slice>& my_slices() const = 0;
+  /// f32. Only blocks with publish == kF32 (and my own) are sure to be current.
+  [[nodiscard]] virtual DeviceSpan values() const = 0;
+  [[nodiscard]] virtual DeviceSpan compute_values() const = 0;  ///< bf16; empty without bf16
+  [[nodiscard]] virtual DeviceSpan sum() const = 0;  ///< after reduce(): gradient sums, valid in my slices only
   /// After reduce(), by number of the block: the sum of squares of what sum() holds there; 0 for blocks of others.
-  [[nodiscard]] const std::vector<double>& squares() const;
+  [[nodiscard]] virtual const std::vector<double>& squares() const = 0;
+  /// What the user should know about the way gradients are added here; empty: nothing.
+  [[nodiscard]] virtual std::string note() const { return {}; }
 
-  void begin_step();
-  [[nodiscard]] DeviceSpan gradients(int shard);
-  void shard_done(int shard);
-  void gradients_ready(std::int64_t offset);
-  void reduce();
-  void publish();  ///< also without a step before it: the first values, or those of a checkpoint
-
- private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  virtual void begin_step() = 0;
+  [[nodiscard]] virtual DeviceSpan gradients(int shard) = 0;
+  virtual void shard_done(int shard) = 0;
+  virtual void gradients_ready(std::int64_t offset) = 0;
+  virtual void reduce() = 0;
+  virtual void publish() = 0;  ///< also without a step before it: the first values, or those of a checkpoint
 };
+
+/// Collective. `flat_size` elements; `bf16` asks for the bf16 copy of the values. Memory per node, or per device: 4
+/// (+2) bytes per element for values and 4 per element and worker for gradients, times the worker's subtrees. Throws
+/// ConfigError for more workers than shards.
+[[nodiscard]] std::unique_ptr<SplitAllReduce> make_split_allreduce(Communicator& world, Backend& backend,
+                                                                   std::int64_t flat_size, std::vector<Block> blocks,
+                                                                   bool bf16, const SplitAllReduceOptions& options);
 
 }  // namespace ballast

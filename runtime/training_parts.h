@@ -24,16 +24,17 @@ struct JobLayout {
 struct TrainingParts {
   /// Collective. Allocates everything that a step needs; values are not set yet. Throws what opening the data and
   /// building the model throw.
-  TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world);
+  TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world,
+                std::unique_ptr<Backend> backend_of_worker);
 
-  [[nodiscard]] ParameterMemory values() const { return {reduction.values(), reduction.compute_values(), {}}; }
+  [[nodiscard]] ParameterMemory values() const { return {reduction->values(), reduction->compute_values(), {}}; }
 
   std::unique_ptr<Backend> backend;
   Model model;
   Datasets data;
   BatchPlan plan;
   std::int64_t total_steps;
-  SplitAllReduce reduction;
+  std::unique_ptr<SplitAllReduce> reduction;
   PhaseClock clock;
   Worker worker;
   Coordinator coordinator;

@@ -80,4 +80,26 @@ Partition cut_buckets(const std::vector<Block>& blocks, std::int64_t bucket_byte
   return partition;
 }
 
+std::vector<std::vector<ElementRange>> blocks_in(const std::vector<Slice>& slices, const std::vector<Block>& blocks) {
+  std::vector<std::vector<ElementRange>> parts;
+  for (const Slice& slice : slices) {
+    auto& ranges = parts.emplace_back();
+    for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
+      const Block& block = blocks[static_cast<std::size_t>(b)];
+      ranges.push_back({block.begin - slice.begin, block.end - slice.begin});
+    }
+  }
+  return parts;
+}
+
+std::vector<PublishedRun> published_runs(const Slice& slice, const std::vector<Block>& blocks) {
+  std::vector<PublishedRun> runs;
+  for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
+    const Block& block = blocks[static_cast<std::size_t>(b)];
+    if (runs.empty() || runs.back().dtype != block.publish) runs.push_back({block.begin, block.end, block.publish});
+    runs.back().end = block.end;
+  }
+  return runs;
+}
+
 }  // namespace ballast

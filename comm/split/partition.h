@@ -1,10 +1,11 @@
-// Defines: Partition: buckets and slices of the flat buffer.
+// Defines: Partition, blocks_in, PublishedRun, published_runs: buckets and slices of the flat buffer.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "comm/split_allreduce.h"
+#include "compute/backend.h"
 
 namespace ballast {
 
@@ -22,5 +23,17 @@ struct Partition {
 /// owner gets which run rotates with the bucket, so that uneven cuts even out.
 [[nodiscard]] Partition cut_buckets(const std::vector<Block>& blocks, std::int64_t bucket_bytes,
                                     const std::vector<int>& owners);
+
+/// By slice: its blocks, counted from the slice's begin.
+[[nodiscard]] std::vector<std::vector<ElementRange>> blocks_in(const std::vector<Slice>& slices,
+                                                               const std::vector<Block>& blocks);
+
+/// Neighbouring blocks of one published type.
+struct PublishedRun {
+  std::int64_t begin = 0, end = 0;  ///< flat elements
+  DType dtype = DType::kF32;
+};
+
+[[nodiscard]] std::vector<PublishedRun> published_runs(const Slice& slice, const std::vector<Block>& blocks);
 
 }  // namespace ballast

@@ -31,6 +31,14 @@ Fragments fragments_of(ShardRange range, int shards) {
   return {stack.sums(), deepest};
 }
 
+std::vector<Fragments> all_fragments(int workers, int shards) {
+  std::vector<Fragments> fragments;
+  fragments.reserve(static_cast<std::size_t>(workers));
+  for (int rank = 0; rank < workers; ++rank)
+    fragments.push_back(fragments_of(shards_of(rank, workers, shards), shards));
+  return fragments;
+}
+
 std::vector<int> subtree_program(std::vector<ShardRange> parts) {
   require(!parts.empty(), "subtree_program: nothing to add");
   const int first = parts.front().begin;

@@ -1,4 +1,4 @@
-// Defines: ShardStack, Fragments, fragments_of, subtree_program: how one worker adds up its shards.
+// Defines: ShardStack, Fragments, fragments_of, all_fragments, subtree_program: how one worker adds up its shards.
 #pragma once
 
 #include <vector>
@@ -31,6 +31,7 @@ struct Fragments {
   int buffers = 0;               ///< the stack's greatest depth on the way, at least sums.size()
 };
 [[nodiscard]] Fragments fragments_of(ShardRange range, int shards);
+[[nodiscard]] std::vector<Fragments> all_fragments(int workers, int shards);  ///< by rank
 
 /// Postfix program that adds neighbouring `parts`, which make up one subtree, in the tree's shape.
 [[nodiscard]] std::vector<int> subtree_program(std::vector<ShardRange> parts);

@@ -53,7 +53,7 @@ class SumExchange {
   SplitParts parts_;
   SumPlan plan_;
   // Where messages lie, in elements of my segment of messages_. It is memory of the communicator, not of the backend:
-  // see ~SplitAllReduce. Sums of a single part are sent from where they are.
+  // see NodeAllReduce. Sums of a single part are sent from where they are.
   std::vector<std::vector<std::int64_t>> outgoing_offsets_;  ///< by bucket, as in the plan
   std::vector<std::int64_t> incoming_offsets_;
   std::int64_t message_elements_ = 0;

@@ -24,18 +24,12 @@ ValueExchange::ValueExchange(const SplitParts& parts, const std::vector<Block>& 
 }
 
 std::vector<DeviceSpan> ValueExchange::runs_of(const Slice& slice, const std::vector<Block>& blocks) const {
-  const auto block_at = [&](int number) -> const Block& { return blocks[static_cast<std::size_t>(number)]; };
-  std::vector<DeviceSpan> runs;
-  const int end = slice.first_block + slice.block_count;
-  for (int first = slice.first_block; first < end;) {
-    const Block& block = block_at(first);
-    int last = first;
-    while (last + 1 < end && block_at(last + 1).publish == block.publish) ++last;
-    const DeviceSpan all = block.publish == DType::kBF16 ? parts_.memory.compute_values() : parts_.memory.values();
-    runs.push_back(all.subspan(block.begin, block_at(last).end - block.begin));
-    first = last + 1;
+  std::vector<DeviceSpan> spans;
+  for (const PublishedRun& run : published_runs(slice, blocks)) {
+    const DeviceSpan all = run.dtype == DType::kBF16 ? parts_.memory.compute_values() : parts_.memory.values();
+    spans.push_back(all.subspan(run.begin, run.end - run.begin));
   }
-  return runs;
+  return spans;
 }
 
 void ValueExchange::plan_sends(const Slice& slice, const std::vector<DeviceSpan>& runs) {

@@ -59,9 +59,10 @@ class Weighing {
  public:
   Weighing(const JobConfig& config, BenchSite& site)
       : parameters_(build_model(config.model, dtype_named(config.precision.compute), 1).parameters()),
-        reduction_(site.world, site.backend, parameters_.flat_size(), blocks_of(parameters_),
-                   dtype_named(config.precision.compute) == DType::kBF16, options_of(config, site.world.size())),
-        coordinator_(parameters_, reduction_, site.backend, site.world, config, 1, clock_) {
+        reduction_(make_split_allreduce(site.world, site.backend, parameters_.flat_size(), blocks_of(parameters_),
+                                        dtype_named(config.precision.compute) == DType::kBF16,
+                                        options_of(config, site.world.size()))),
+        coordinator_(parameters_, *reduction_, site.backend, site.world, config, 1, clock_) {
     coordinator_.initialise(static_cast<std::uint64_t>(config.job.seed));
   }
   [[nodiscard]] Coordinator& coordinator() { return coordinator_; }
@@ -75,7 +76,7 @@ class Weighing {
   }
 
   ParameterTable parameters_;
-  SplitAllReduce reduction_;
+  std::unique_ptr<SplitAllReduce> reduction_;
   PhaseClock clock_;
   Coordinator coordinator_;
 };
@@ -92,12 +93,12 @@ double slowest(Communicator& world, double mine) {
 }
 
 void save_and_load(std::int64_t step, Coordinator& coordinator, CheckpointWriter& writer, const std::string& folder,
-                   Communicator& world, Costs& costs) {
+                   Communicator& world, Backend& backend, Costs& costs) {
   TrainingState state;
   state.step = step;
   world.barrier();
   const Clock write;
-  writer.start(coordinator.tensors(), coordinator.pieces(), state);
+  writer.start(coordinator.tensors(), coordinator.pieces(), state, backend);
   const double stall = write.seconds();
   const std::optional<SaveResult> result = writer.finish();
   costs.write.push_back(slowest(world, write.seconds()));
@@ -120,7 +121,7 @@ Costs measure(const JobConfig& config, double seconds, BenchSite& site) {
   // Equal on every worker: the slowest clock decides.
   while (costs.read.size() < kFewest || slowest(site.world, all.seconds()) < seconds) {
     const auto step = static_cast<std::int64_t>(costs.read.size()) + 1;
-    save_and_load(step, weighing.coordinator(), writer, folder.path(), site.world, costs);
+    save_and_load(step, weighing.coordinator(), writer, folder.path(), site.world, site.backend, costs);
   }
   return costs;
 }

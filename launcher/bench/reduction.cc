@@ -29,23 +29,23 @@ class OrderedStep final : public ReductionStep {
       : parameters_(parameters),
         backend_(backend),
         numbers_(filled(backend, kFilled, DType::kF32)),
-        gradients_(world, backend, parameters.flat_size(), blocks_of(parameters), compute == DType::kBF16,
-                   {.shards = world.size()}),
-        coordinator_(parameters_, gradients_, backend, world, adamw_with_clipping(), kTotalSteps, clock_),
+        gradients_(make_split_allreduce(world, backend, parameters.flat_size(), blocks_of(parameters),
+                                        compute == DType::kBF16, {.shards = world.size()})),
+        coordinator_(parameters_, *gradients_, backend, world, adamw_with_clipping(), kTotalSteps, clock_),
         totals_(world.size()) {
     coordinator_.initialise(1);
   }
 
   void fill() override {
-    gradients_.begin_step();
-    const int shard = gradients_.my_shards().begin;
-    const DeviceSpan all = gradients_.gradients(shard);
+    gradients_->begin_step();
+    const int shard = gradients_->my_shards().begin;
+    const DeviceSpan all = gradients_->gradients(shard);
     for (std::int64_t begin = 0; begin < all.size; begin += kFilled) {
       const std::int64_t size = std::min(kFilled, all.size - begin);
       backend_.convert(numbers_.span().subspan(0, size), all.subspan(begin, size));
     }
-    gradients_.gradients_ready(0);
-    gradients_.shard_done(shard);
+    gradients_->gradients_ready(0);
+    gradients_->shard_done(shard);
   }
 
   void run() override { (void)coordinator_.update(++step_, totals_, 0U, false); }
@@ -57,7 +57,7 @@ class OrderedStep final : public ReductionStep {
   ParameterTable parameters_;
   Backend& backend_;
   Buffer numbers_;
-  SplitAllReduce gradients_;
+  std::unique_ptr<SplitAllReduce> gradients_;
   PhaseClock clock_;
   Coordinator coordinator_;
   StepTotals totals_;

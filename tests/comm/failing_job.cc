@@ -27,15 +27,15 @@ void fail_in_a_step(Communicator& world, bool share_memory, int failing_rank) {
   std::vector<Block> blocks;
   constexpr std::int64_t kElements = 100000;
   for (std::int64_t b = 0; b < 10; ++b) blocks.push_back({b * kElements, (b + 1) * kElements, DType::kF32});
-  SplitAllReduce split(world, backend, 10 * kElements, blocks, false,
-                       {.shards = world.size(), .bucket_bytes = 1, .share_memory = share_memory});
-  split.begin_step();
-  static_cast<void>(split.gradients(world.rank()));
-  split.gradients_ready(5 * kElements);
+  const auto split = make_split_allreduce(world, backend, 10 * kElements, blocks, false,
+                                          {.shards = world.size(), .bucket_bytes = 1, .share_memory = share_memory});
+  split->begin_step();
+  static_cast<void>(split->gradients(world.rank()));
+  split->gradients_ready(5 * kElements);
   if (world.rank() == failing_rank) throw DataError("train.bin: record 17 is damaged");
-  split.shard_done(world.rank());
-  split.reduce();
-  split.publish();
+  split->shard_done(world.rank());
+  split->reduce();
+  split->publish();
 }
 
 void run(const std::string& way, Communicator& world) {

@@ -68,7 +68,7 @@ TEST(SplitAllReduce, RefusesMoreWorkersThanShardsAndSaysBothRemedies) {
   run_workers(3, [](Communicator& world) {
     ReferenceBackend backend;
     try {
-      const SplitAllReduce split(world, backend, 16, {{0, 16, DType::kF32}}, false, {.shards = 2});
+      const auto split = make_split_allreduce(world, backend, 16, {{0, 16, DType::kF32}}, false, {.shards = 2});
       ADD_FAILURE() << "was accepted";
     } catch (const ConfigError& error) {
       EXPECT_STREQ(error.what(),
@@ -81,7 +81,7 @@ TEST(SplitAllReduce, RefusesBlocksThatOverlapOrLieOutside) {
   run_workers(1, [](Communicator& world) {
     ReferenceBackend backend;
     const auto make = [&](std::vector<Block> blocks) {
-      const SplitAllReduce split(world, backend, 32, std::move(blocks), false, {});
+      const auto split = make_split_allreduce(world, backend, 32, std::move(blocks), false, {});
     };
     EXPECT_THROW(make({{0, 16, DType::kF32}, {8, 24, DType::kF32}}), Error);
     EXPECT_THROW(make({{0, 40, DType::kF32}}), Error);
@@ -92,13 +92,13 @@ TEST(SplitAllReduce, RefusesBlocksThatOverlapOrLieOutside) {
 TEST(SplitAllReduce, RefusesCallsOutOfOrder) {
   run_workers(1, [](Communicator& world) {
     ReferenceBackend backend;
-    SplitAllReduce split(world, backend, 32, {{0, 32, DType::kF32}}, false, {.shards = 2});
-    split.begin_step();
-    EXPECT_THROW(split.begin_step(), Error);
-    EXPECT_THROW(static_cast<void>(split.gradients(1)), Error);
-    EXPECT_THROW(split.shard_done(0), Error);
-    EXPECT_THROW(split.reduce(), Error);
-    EXPECT_THROW(split.publish(), Error);
+    const auto split = make_split_allreduce(world, backend, 32, {{0, 32, DType::kF32}}, false, {.shards = 2});
+    split->begin_step();
+    EXPECT_THROW(split->begin_step(), Error);
+    EXPECT_THROW(static_cast<void>(split->gradients(1)), Error);
+    EXPECT_THROW(split->shard_done(0), Error);
+    EXPECT_THROW(split->reduce(), Error);
+    EXPECT_THROW(split->publish(), Error);
   });
 }
 
@@ -106,11 +106,11 @@ TEST(SplitAllReduce, KeepsTheValuesOfANodeInOnePlaceAndPageAligned) {
   std::vector<const void*> values(4);
   run_workers(4, 2, [&](Communicator& world) {
     ReferenceBackend backend;
-    const SplitAllReduce split(world, backend, 5000, {{0, 5000, DType::kF32}}, true, {.shards = 4});
-    values[static_cast<std::size_t>(world.rank())] = split.values().data;
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(split.values().data) % 4096, 0U);
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(split.compute_values().data) % 4096, 0U);
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(split.sum().data) % 4096, 0U);
+    const auto split = make_split_allreduce(world, backend, 5000, {{0, 5000, DType::kF32}}, true, {.shards = 4});
+    values[static_cast<std::size_t>(world.rank())] = split->values().data;
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(split->values().data) % 4096, 0U);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(split->compute_values().data) % 4096, 0U);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(split->sum().data) % 4096, 0U);
   });
   EXPECT_EQ(values[0], values[1]);
   EXPECT_EQ(values[2], values[3]);
@@ -120,15 +120,15 @@ TEST(SplitAllReduce, KeepsTheValuesOfANodeInOnePlaceAndPageAligned) {
 TEST(SplitAllReduce, ThatFailsInTheMiddleOfAStepLetsTheExceptionOut) {
   const auto fail = [](Communicator& world) {
     ReferenceBackend backend;
-    SplitAllReduce split(world, backend, 64, {{0, 32, DType::kF32}, {32, 64, DType::kF32}}, false,
-                         {.shards = 4, .bucket_bytes = 1, .share_memory = false});
-    split.begin_step();
-    static_cast<void>(split.gradients(world.rank()));
-    split.gradients_ready(32);  // receives and sends are under way
+    const auto split = make_split_allreduce(world, backend, 64, {{0, 32, DType::kF32}, {32, 64, DType::kF32}}, false,
+                                            {.shards = 4, .bucket_bytes = 1, .share_memory = false});
+    split->begin_step();
+    static_cast<void>(split->gradients(world.rank()));
+    split->gradients_ready(32);  // receives and sends are under way
     if (world.rank() == 2) throw DataError("data.bin: damaged");
-    split.shard_done(world.rank());
-    split.reduce();
-    split.publish();
+    split->shard_done(world.rank());
+    split->reduce();
+    split->publish();
   };
   EXPECT_THROW(run_workers(4, fail), DataError);
 }

@@ -1,6 +1,8 @@
 # Doubles for the tests of every room: USES thread_workers.
 add_library(ballast_thread_workers STATIC support/thread_workers.cc)
 target_link_libraries(ballast_thread_workers PUBLIC ballast_comm)
+add_library(ballast_host_exchange STATIC support/host_exchange.cc)
+target_link_libraries(ballast_host_exchange PUBLIC ballast_comm)
 
 # What several tests of comm share: bodies that run on threads and under mpirun alike.
 add_library(ballast_comm_bodies STATIC comm/communicator_contract.cc comm/training_steps.cc
@@ -12,6 +14,7 @@ ballast_unit_test(comm/partition USES comm)
 ballast_unit_test(comm/sum_plan USES comm thread_workers)
 ballast_unit_test(comm/thread_workers USES comm comm_bodies)
 ballast_unit_test(comm/split_allreduce USES comm comm_bodies TIMEOUT 300)
+ballast_unit_test(comm/device_allreduce USES comm comm_bodies host_exchange TIMEOUT 300)
 ballast_mpi_test(comm/communicator USES comm comm_bodies RANKS 1 2 3 4)
 ballast_mpi_test(comm/split_allreduce USES comm comm_bodies RANKS 1 2 3 4)
 

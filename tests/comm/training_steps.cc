@@ -6,7 +6,7 @@
 #include <bit>
 #include <chrono>
 #include <cmath>
-#include <cstring>
+#include <span>
 #include <thread>
 
 #include "tests/support/reference_backend.h"
@@ -44,7 +44,9 @@ float to_bf16(float x) {
   return std::bit_cast<float>((bits + 0x7fffU + ((bits >> 16) & 1U)) & 0xffff0000U);
 }
 
-float* floats(DeviceSpan span) { return static_cast<float*>(span.data); }
+std::unique_ptr<Backend> backend_of(const StepsOptions& options) {
+  return options.backend ? options.backend() : std::make_unique<ReferenceBackend>();
+}
 
 /// Numbers of very different size, so that every change in the order of additions shows.
 float noise(int step, int shard, int micro, std::int64_t element) {
@@ -73,28 +75,55 @@ class Training {
       : world_(world),
         layout_(make_layout(options.bf16, options.scale)),
         bf16_(options.bf16),
-        split_(world, backend_, layout_.flat_size, layout_.blocks, options.bf16, options.split) {}
+        backend_(backend_of(options)),
+        split_(options.make(world, *backend_, layout_.flat_size, layout_.blocks, options.bf16, options.split)) {}
 
   std::vector<std::uint32_t> run(int steps) {
-    for_my_elements([&](std::int64_t e) { floats(split_.values())[e] = first_value(e); });
+    set_my_values(first_value);
     publish();
     for (int step = 0; step < steps; ++step) {
-      split_.begin_step();
-      for (int shard = split_.my_shards().begin; shard < split_.my_shards().end; ++shard) compute(step, shard);
-      split_.reduce();
-      record([&](std::int64_t e) { return floats(split_.sum())[e]; }, true);
+      split_->begin_step();
+      for (int shard = split_->my_shards().begin; shard < split_->my_shards().end; ++shard) compute(step, shard);
+      split_->reduce();
+      const std::vector<float> sum = download(split_->sum());
+      record(sum, true);
       expect_squares();
-      for_my_elements([&](std::int64_t e) { floats(split_.values())[e] -= kRate * floats(split_.sum())[e]; });
+      const std::vector<float> values = download(split_->values());
+      set_my_values([&](std::int64_t e) {
+        const auto at = static_cast<std::size_t>(e);
+        return values[at] - kRate * sum[at];
+      });
       publish();
-      record([&](std::int64_t e) { return seen(e); }, false);
+      record(seen(), false);
     }
     return bits_;
   }
 
  private:
+  [[nodiscard]] std::vector<float> download(ConstDeviceSpan span) {
+    std::vector<float> numbers(static_cast<std::size_t>(span.size));
+    backend_->download(span, std::as_writable_bytes(std::span(numbers)));
+    backend_->synchronize();
+    return numbers;
+  }
+
+  void upload(const std::vector<float>& numbers, DeviceSpan span) {
+    backend_->upload(std::as_bytes(std::span(numbers)), span);
+    backend_->synchronize();
+  }
+
+  template <typename Value>
+  void set_my_values(const Value& value) {
+    for (const Slice& slice : split_->my_slices()) {
+      std::vector<float> numbers;
+      for (std::int64_t e = slice.begin; e < slice.end; ++e) numbers.push_back(value(e));
+      upload(numbers, split_->values().subspan(slice.begin, slice.end - slice.begin));
+    }
+  }
+
   template <typename Action>
   void for_my_elements(const Action& action) {
-    for (const Slice& slice : split_.my_slices()) {
+    for (const Slice& slice : split_->my_slices()) {
       EXPECT_EQ(slice.owner, world_.rank());
       for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
         const Block& block = layout_.blocks[static_cast<std::size_t>(b)];
@@ -105,59 +134,76 @@ class Training {
 
   void expect_squares() {
     std::vector<double> expected(layout_.blocks.size(), 0.0);
-    for (const Slice& slice : split_.my_slices()) {
+    for (const Slice& slice : split_->my_slices()) {
       for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
         const Block& block = layout_.blocks[static_cast<std::size_t>(b)];
-        const ConstDeviceSpan sum = split_.sum().subspan(block.begin, block.end - block.begin);
-        expected[static_cast<std::size_t>(b)] = backend_.sum_of_squares(sum);
+        const ConstDeviceSpan sum = split_->sum().subspan(block.begin, block.end - block.begin);
+        expected[static_cast<std::size_t>(b)] = backend_->sum_of_squares(sum);
       }
     }
-    EXPECT_EQ(split_.squares(), expected);
+    EXPECT_EQ(split_->squares(), expected);
   }
 
   void publish() {
     if (bf16_) {
-      for (const Slice& slice : split_.my_slices()) {
+      for (const Slice& slice : split_->my_slices()) {
         const std::int64_t size = slice.end - slice.begin;
-        backend_.convert(split_.values().subspan(slice.begin, size),
-                         split_.compute_values().subspan(slice.begin, size));
+        backend_->convert(split_->values().subspan(slice.begin, size),
+                          split_->compute_values().subspan(slice.begin, size));
       }
     }
-    split_.publish();
+    split_->publish();
   }
 
-  /// The value of an element as the forward pass of any worker may read it.
-  float seen(std::int64_t element) const {
-    const auto block =
-        std::find_if(layout_.blocks.begin(), layout_.blocks.end(), [&](const Block& b) { return element < b.end; });
-    if (block->publish == DType::kF32) return floats(split_.values())[element];
-    std::uint16_t half = 0;
-    std::memcpy(&half, static_cast<const std::uint16_t*>(split_.compute_values().data) + element, sizeof(half));
-    return std::bit_cast<float>(std::uint32_t{half} << 16);
+  /// The values as the forward pass of any worker may read them.
+  [[nodiscard]] std::vector<float> seen() {
+    std::vector<float> values = download(split_->values());
+    if (!bf16_) return values;
+    const std::vector<float> halves = widened(split_->compute_values());
+    for (const Block& block : layout_.blocks) {
+      if (block.publish == DType::kF32) continue;
+      std::copy(halves.begin() + block.begin, halves.begin() + block.end, values.begin() + block.begin);
+    }
+    return values;
+  }
+
+  [[nodiscard]] std::vector<float> widened(ConstDeviceSpan span) {
+    std::vector<std::uint16_t> halves(static_cast<std::size_t>(span.size));
+    backend_->download(span, std::as_writable_bytes(std::span(halves)));
+    backend_->synchronize();
+    std::vector<float> numbers;
+    for (const std::uint16_t half : halves) numbers.push_back(std::bit_cast<float>(std::uint32_t{half} << 16));
+    return numbers;
   }
 
   void compute(int step, int shard) {
     dawdle(world_.rank(), step);
-    const bool last = shard + 1 == split_.my_shards().end;
-    float* begin = floats(split_.gradients(shard));
-    EXPECT_TRUE(std::all_of(begin, begin + layout_.flat_size, [](float g) { return g == 0.0F; }));
+    const bool last = shard + 1 == split_->my_shards().end;
+    const std::vector<float> values = seen();
+    std::vector<float> gradients = download(split_->gradients(shard));
+    EXPECT_TRUE(std::all_of(gradients.begin(), gradients.end(), [](float g) { return g == 0.0F; }));
     for (int micro = 0; micro < 2; ++micro) {
-      float* gradients = floats(split_.gradients(shard));
+      const DeviceSpan span = split_->gradients(shard);
       for (auto block = layout_.blocks.rbegin(); block != layout_.blocks.rend(); ++block) {
-        for (std::int64_t e = block->begin; e < block->end; ++e)
-          gradients[e] += gradient(step, shard, micro, e, seen(e));
-        if (last && micro == 1) split_.gradients_ready(block->begin);
+        std::vector<float> part;
+        for (std::int64_t e = block->begin; e < block->end; ++e) {
+          const auto at = static_cast<std::size_t>(e);
+          part.push_back(gradients[at] += gradient(step, shard, micro, e, values[at]));
+        }
+        backend_->upload(std::as_bytes(std::span(part)), span.subspan(block->begin, block->end - block->begin));
+        if (last && micro == 1) split_->gradients_ready(block->begin);
+        backend_->synchronize();
       }
     }
-    split_.shard_done(shard);
+    split_->shard_done(shard);
   }
 
   /// Appends one number per element of every block. Sums are known to their owners only, so those are gathered.
-  template <typename Number>
-  void record(const Number& number, bool owners_only) {
+  void record(const std::vector<float>& numbers, bool owners_only) {
     std::vector<std::int64_t> bits(static_cast<std::size_t>(layout_.flat_size));
     const auto note = [&](std::int64_t e) {
-      bits[static_cast<std::size_t>(e)] = std::bit_cast<std::uint32_t>(number(e));
+      const auto at = static_cast<std::size_t>(e);
+      bits[at] = std::bit_cast<std::uint32_t>(numbers[at]);
     };
     if (owners_only) {
       for_my_elements(note);
@@ -171,10 +217,10 @@ class Training {
   }
 
   Communicator& world_;
-  ReferenceBackend backend_;
   Layout layout_;
   bool bf16_;
-  SplitAllReduce split_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<SplitAllReduce> split_;
   std::vector<std::uint32_t> bits_;
 };
 

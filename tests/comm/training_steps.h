@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -10,11 +12,16 @@
 
 namespace ballast {
 
+using MakeSplitAllReduce = std::function<std::unique_ptr<SplitAllReduce>(
+    Communicator&, Backend&, std::int64_t, std::vector<Block>, bool, const SplitAllReduceOptions&)>;
+
 struct StepsOptions {
   SplitAllReduceOptions split;
   bool bf16 = false;
   int steps = 3;
-  std::int64_t scale = 1;  ///< times as many elements
+  std::int64_t scale = 1;                             ///< times as many elements
+  MakeSplitAllReduce make = make_split_allreduce;     ///< which implementation
+  std::function<std::unique_ptr<Backend>()> backend;  ///< empty: the reference backend
 };
 
 /// Runs a few steps of SGD whose gradients depend on the values that this worker sees, in two micro-batches per shard.

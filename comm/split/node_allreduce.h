@@ -1,0 +1,87 @@
+// Defines: NodeAllReduce: the split all-reduce of backends whose memory the host can address.
+//
+// Within a node workers read each other's gradients in shared memory and share one copy of the values. Between nodes
+// slices travel by non-blocking messages.
+#pragma once
+
+#include <exception>
+#include <memory>
+#include <vector>
+
+#include "comm/split/shard_gradients.h"
+#include "comm/split/sum_exchange.h"
+#include "comm/split/value_exchange.h"
+#include "comm/split_allreduce.h"
+
+namespace ballast {
+
+/// Deletes, unless an exception that was not there at the beginning is on its way out.
+struct KeepWhenUnwinding {
+  int exceptions = std::uncaught_exceptions();
+  template <typename T>
+  void operator()(T* object) const {
+    if (std::uncaught_exceptions() <= exceptions) delete object;
+  }
+};
+
+/// Who may touch what, and when:
+///  * My gradient memory: I write it from begin_step() to the last gradients_ready(). Neighbours read it until their
+///    publish(), whose barrier lies before my next begin_step(). The sum goes to buffer 0 of its owner, at elements
+///    that only the owner reads.
+///  * The node's values: read by all until reduce(), whose barrier lies before every update on this node; written
+///    between reduce() and publish() by the owners, and inside publish() by the contacts that receive from other nodes;
+///    disjoint slices all.
+class NodeAllReduce final : public SplitAllReduce {
+ public:
+  /// See make_split_allreduce.
+  NodeAllReduce(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks, bool bf16,
+                const SplitAllReduceOptions& options);
+
+  [[nodiscard]] ShardRange my_shards() const override { return gradients_.shards(); }
+  [[nodiscard]] const std::vector<Block>& blocks() const override { return shared_->blocks; }
+  [[nodiscard]] const std::vector<Slice>& slices() const override { return shared_->partition.slices; }
+  [[nodiscard]] const std::vector<Slice>& my_slices() const override { return shared_->sums.my_slices(); }
+  [[nodiscard]] DeviceSpan values() const override { return shared_->memory.values(); }
+  [[nodiscard]] DeviceSpan compute_values() const override { return shared_->memory.compute_values(); }
+  [[nodiscard]] DeviceSpan sum() const override { return gradients_.buffer(0); }
+  [[nodiscard]] const std::vector<double>& squares() const override { return squares_; }
+
+  void begin_step() override;
+  [[nodiscard]] DeviceSpan gradients(int shard) override { return gradients_.of(shard); }
+  void shard_done(int shard) override { gradients_.shard_done(shard); }
+  void gradients_ready(std::int64_t offset) override;
+  void reduce() override;
+  void publish() override;
+
+ private:
+  /// What others read and write, or what waits for others when it is destroyed.
+  struct Shared {
+    Shared(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks_given, bool bf16,
+           const SplitAllReduceOptions& options);
+    [[nodiscard]] SplitParts parts(Backend& backend) const {
+      return {*group, *node, backend, topology, partition, memory};
+    }
+
+    std::vector<Block> blocks;
+    std::unique_ptr<Communicator> group;
+    std::unique_ptr<Communicator> node;
+    Topology topology;
+    Partition partition;
+    std::vector<Fragments> fragments;
+    NodeMemory memory;
+    SumExchange sums;
+    ValueExchange values;
+  };
+
+  [[nodiscard]] std::vector<DeviceSpan> my_buffers() const;
+
+  Backend& backend_;
+  /// A worker that fails ends with its process. Until then messages may still arrive in this memory, and waiting for
+  /// them could hang the job before its error is printed. So all of it stays.
+  std::unique_ptr<Shared, KeepWhenUnwinding> shared_;
+  ShardGradients gradients_;
+  std::vector<std::vector<ElementRange>> slice_parts_;  ///< blocks of my slices, from the slice's begin
+  std::vector<double> squares_;
+};
+
+}  // namespace ballast

@@ -1,0 +1,48 @@
+// Defines: ShardGradients: the gradient buffers of one worker from begin_step() to publish(), and the order of the
+// calls.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "comm/split/partition.h"
+#include "comm/split/shard_stack.h"
+#include "compute/backend.h"
+
+namespace ballast {
+
+/// Adds up the worker's shards in the tree's shape as they are done. Throws Error where a call is out of order.
+class ShardGradients {
+ public:
+  /// `buffers`: as many as fragments_of(mine, shards) says. `partition` must outlive it.
+  ShardGradients(Backend& backend, ShardRange mine, int shards, std::vector<DeviceSpan> buffers,
+                 const Partition& partition);
+
+  void begin_step();
+  [[nodiscard]] DeviceSpan of(int shard);  ///< zeroed at the first call for a shard
+  void shard_done(int shard);
+  /// How many buckets are final in my memory, now that everything from `offset` on is.
+  [[nodiscard]] int ready_buckets(std::int64_t offset);
+  void begin_reduce();
+  void begin_publish();
+
+  [[nodiscard]] ShardRange shards() const { return mine_; }
+  [[nodiscard]] DeviceSpan buffer(int index) const { return buffers_[static_cast<std::size_t>(index)]; }
+
+ private:
+  enum class Phase : std::uint8_t { kIdle, kGradients, kReduced };
+
+  void add_top(int count);
+
+  Backend& backend_;
+  ShardRange mine_;
+  std::vector<DeviceSpan> buffers_;
+  const Partition& partition_;
+  ShardStack stack_;
+  Phase phase_ = Phase::kIdle;
+  int next_shard_ = 0;
+  int open_shard_ = -1;
+  int ready_ = 0;  ///< buckets final in my memory
+};
+
+}  // namespace ballast
