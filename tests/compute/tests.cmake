@@ -1,6 +1,7 @@
 ballast_unit_test(compute/tensor USES compute)
 ballast_unit_test(compute/philox USES compute)
 ballast_unit_test(compute/thread_pool USES compute)
+ballast_unit_test(compute/plugin USES compute)
 ballast_unit_test(compute/cpu_backend USES compute)
 # One test asks for more memory than there is: under a sanitizer, too, that must come back as an error.
 set_tests_properties(compute.cpu_backend PROPERTIES
@@ -10,7 +11,7 @@ ballast_unit_test(compute/bf16_gemm USES compute)
 ballast_unit_test(compute/convolution USES compute TIMEOUT 600)
 
 # The same bodies as an older processor runs them: with AVX2 bf16 is widened to f32, with SSE4.1 OpenBLAS multiplies.
-foreach(room_test matmul convolution kernels_attention kernels_elementwise)
+foreach(room_test matmul convolution kernels_attention kernels_elementwise operations_matmul operations_convolution operations_sequence operations_elementwise)
   foreach(instruction_set AVX2 SSE41)
     string(TOLOWER compute.${room_test}.${instruction_set} name)
     add_test(NAME ${name} COMMAND compute_${room_test}_test)

@@ -104,8 +104,9 @@ TEST_F(FarMemory, TrainsWithTheBitsOfTheCpuBackend) {
 TEST_F(FarMemory, GoesOnFromTheOthersCheckpointWithTheSameBits) {
   const JobConfig whole = gpt("whole", "bf16");
   run(whole, near_backend);
-  for (const auto& [first, second] : {std::pair(far_backend, near_backend), std::pair(near_backend, far_backend),
-                                      std::pair(far_backend, far_backend)}) {
+  using Makers = std::pair<BackendMaker, BackendMaker>;
+  for (const auto& [first, second] :
+       {Makers{far_backend, near_backend}, Makers{near_backend, far_backend}, Makers{far_backend, far_backend}}) {
     JobConfig config = gpt("parts", "bf16");
     std::filesystem::remove_all(config.job.dir);
     config.job.steps = 3;
