@@ -25,9 +25,6 @@ struct Pieces {
   const ElementRange* list = nullptr;
   std::int64_t size = 0;  ///< elements, where there is no list
 };
-}
-}
-;
 
 /// The pieces of one call on the host: which ranges there are, and whose they are.
 class PieceList {

@@ -1,0 +1,156 @@
+// The CUDA runtime: memory and copies.
+#include <cuda_runtime_api.h>
+
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "cuda_emulator/execution.h"
+#include "last_error.h"
+#include "memory.h"
+#include "streams.h"
+
+namespace cuda_emulator {
+namespace {
+
+bool on_device(const void* pointer) {
+  const Allocation* allocation = find_allocation(pointer);
+  return allocation != nullptr && allocation->kind == MemoryKind::kDevice;
+}
+
+bool direction_fits(bool to_device, bool from_device, cudaMemcpyKind kind) {
+  switch (kind) {
+    case cudaMemcpyHostToDevice:
+      return to_device && !from_device;
+    case cudaMemcpyDeviceToHost:
+      return !to_device && from_device;
+    case cudaMemcpyDeviceToDevice:
+      return to_device && from_device;
+    case cudaMemcpyHostToHost:
+      return !to_device && !from_device;
+    default:
+      return true;
+  }
+}
+
+void copy_now(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  if (!direction_fits(on_device(to), on_device(from), kind)) {
+    fail("cudaMemcpy of kind %d does not fit its pointers: %p to %p", kind, from, to);
+  }
+  if (kind != cudaMemcpyDeviceToHost || find_allocation(to) != nullptr)
+    check_range(to, bytes, "copy to", Access::kWrite);
+  if (find_allocation(from) != nullptr) check_range(from, bytes, "copy from", Access::kRead);
+  std::memcpy(to, from, bytes);
+}
+
+// Marks a pinned buffer while a copy that uses it is on its way. What a copy will write is undefined until the stream
+// is synchronised: NaN, unless another copy may still read it.
+Allocation* begin_copy(void* to, const void* from, std::size_t bytes) {
+  Allocation* pinned = find_allocation(on_device(to) ? from : to);
+  if (pinned == nullptr || pinned->kind != MemoryKind::kPinned) return nullptr;
+  if (!on_device(to) && pinned->copies_in_flight == 0) std::memset(to, 0xff, bytes);
+  ++pinned->copies_in_flight;
+  return pinned;
+}
+
+cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, CUstream_st& stream) {
+  if (bytes == 0) return cudaSuccess;
+  const bool pageable_source = find_allocation(from) == nullptr, pageable_target = find_allocation(to) == nullptr;
+  if (stream.capture != nullptr) {
+    if (pageable_source || pageable_target) return remember(cudaErrorStreamCaptureUnsupported);
+    push(stream, {.what = "cudaMemcpyAsync", .run = [=](CUstream_st&) { copy_now(to, from, bytes, kind); }});
+    return cudaSuccess;
+  }
+  if (pageable_source) {  // staged before the call returns
+    const auto* bytes_of_source = static_cast<const std::byte*>(from);
+    const auto staged = std::make_shared<std::vector<std::byte>>(bytes_of_source, bytes_of_source + bytes);
+    push(stream, {.what = "cudaMemcpyAsync", .run = [=](CUstream_st&) { copy_now(to, staged->data(), bytes, kind); }});
+    return cudaSuccess;
+  }
+  Allocation* pinned = begin_copy(to, from, bytes);
+  push(stream, {.what = "cudaMemcpyAsync", .run = [=](CUstream_st&) {
+                  copy_now(to, from, bytes, kind);
+                  if (pinned != nullptr) --pinned->copies_in_flight;
+                }});
+  if (pageable_target) synchronize(stream);
+  return cudaSuccess;
+}
+
+cudaError_t allocate_for(void** pointer, std::size_t bytes, MemoryKind kind) {
+  const Lock lock;
+  *pointer = nullptr;
+  if (bytes == 0) return cudaSuccess;
+  if (kind == MemoryKind::kDevice && bytes > kDeviceBytes - device_bytes_in_use()) {
+    return remember(cudaErrorMemoryAllocation);
+  }
+  *pointer = allocate(bytes, kind);
+  return *pointer == nullptr ? remember(cudaErrorMemoryAllocation) : cudaSuccess;
+}
+
+cudaError_t free_behind_everything(void* pointer, MemoryKind kind) {
+  if (pointer == nullptr) return cudaSuccess;
+  const Lock lock;
+  synchronize_all();
+  return deallocate(pointer, kind) ? cudaSuccess : remember(cudaErrorInvalidValue);
+}
+
+}  // namespace
+}  // namespace cuda_emulator
+
+using namespace cuda_emulator;
+
+extern "C" {
+
+cudaError_t cudaMalloc(void** pointer, std::size_t bytes) { return allocate_for(pointer, bytes, MemoryKind::kDevice); }
+cudaError_t cudaMallocHost(void** pointer, std::size_t bytes) {
+  return allocate_for(pointer, bytes, MemoryKind::kPinned);
+}
+cudaError_t cudaHostAlloc(void** pointer, std::size_t bytes, unsigned) {
+  return allocate_for(pointer, bytes, MemoryKind::kPinned);
+}
+cudaError_t cudaMallocAsync(void** pointer, std::size_t bytes, cudaStream_t) {
+  return allocate_for(pointer, bytes, MemoryKind::kDevice);
+}
+
+cudaError_t cudaFree(void* pointer) { return free_behind_everything(pointer, MemoryKind::kDevice); }
+cudaError_t cudaFreeHost(void* pointer) { return free_behind_everything(pointer, MemoryKind::kPinned); }
+cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
+  const Lock lock;
+  push(stream_of(stream), {.what = "cudaFreeAsync", .run = [pointer](CUstream_st&) {
+                             if (!deallocate(pointer, MemoryKind::kDevice)) fail("%p was not allocated", pointer);
+                           }});
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  const Lock lock;
+  return copy(to, from, bytes, kind, stream_of(stream));
+}
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  const Lock lock;
+  return copy(to, from, bytes, kind, stream_of(nullptr));
+}
+
+cudaError_t cudaMemsetAsync(void* pointer, int value, std::size_t bytes, cudaStream_t stream) {
+  const Lock lock;
+  push(stream_of(stream), {.what = "cudaMemsetAsync", .run = [=](CUstream_st&) {
+                             check_range(pointer, bytes, "memset", Access::kWrite);
+                             std::memset(pointer, value, bytes);
+                           }});
+  return cudaSuccess;
+}
+cudaError_t cudaMemset(void* pointer, int value, std::size_t bytes) {
+  return cudaMemsetAsync(pointer, value, bytes, nullptr);
+}
+
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* pointer) {
+  const Lock lock;
+  std::memset(attributes, 0, sizeof *attributes);
+  const Allocation* allocation = find_allocation(pointer);
+  attributes->type = allocation == nullptr                     ? cudaMemoryTypeUnregistered
+                     : allocation->kind == MemoryKind::kDevice ? cudaMemoryTypeDevice
+                                                               : cudaMemoryTypeHost;
+  return cudaSuccess;
+}
+
+}  // extern "C"
