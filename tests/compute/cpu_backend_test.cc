@@ -34,7 +34,7 @@ TEST(MakeBackend, DescribesItself) {
 }
 
 TEST(MakeBackend, RefusesWhatItDoesNotHave) {
-  EXPECT_THAT(message_of({.name = "cuda"}), HasSubstr("no CUDA backend"));
+  EXPECT_THAT(message_of({.name = "cuda", .plugins = "/nowhere"}), HasSubstr("/nowhere/ballast_cuda.so"));
   EXPECT_THAT(message_of({.name = "tpu"}), HasSubstr("\"tpu\""));
   EXPECT_THAT(message_of({.name = "cpu", .threads = -1}), HasSubstr("compute.threads is -1"));
 }

@@ -1,6 +1,7 @@
 ballast_unit_test(compute/tensor USES compute)
 ballast_unit_test(compute/philox USES compute)
 ballast_unit_test(compute/thread_pool USES compute)
+ballast_unit_test(compute/plugin USES compute)
 ballast_unit_test(compute/cpu_backend USES compute)
 # One test asks for more memory than there is: under a sanitizer, too, that must come back as an error.
 set_tests_properties(compute.cpu_backend PROPERTIES
