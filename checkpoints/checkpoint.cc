@@ -114,41 +114,87 @@ std::int64_t Checkpoint::bytes() const {
   return bytes;
 }
 
-void Checkpoint::check_segment(File& file, const Segment& segment, std::span<float> values) const {
+/// The tensor files of one call, opened at first use.
+class Checkpoint::OpenFiles {
+ public:
+  explicit OpenFiles(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  File& of(TensorFile tensor_file) {
+    auto& file = files_[static_cast<std::size_t>(tensor_file)];
+    if (!file) file = checkpoint_.files_->open_read(checkpoint_.path_of(tensor_file));
+    return *file;
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+  std::array<std::unique_ptr<File>, kTensorFiles.size()> files_;
+};
+
+/// Those that hold elements [begin, begin + size).
+std::span<const Checkpoint::Segment> Checkpoint::segments_of(int tensor, std::int64_t begin, std::int64_t size) const {
+  require(tensor >= 0 && tensor < static_cast<int>(tensors_.size()), "a piece of a tensor that is not there");
+  const std::int64_t end = begin + size;
+  require(begin >= 0 && end <= tensors_[static_cast<std::size_t>(tensor)].shape.elements(),
+          "a piece reaches outside its tensor");
+  const auto first = std::partition_point(segments_.begin(), segments_.end(), [&](const Segment& s) {
+    return std::pair(s.tensor, s.end) <= std::pair(tensor, begin);
+  });
+  const auto last = std::partition_point(
+      first, segments_.end(), [&](const Segment& s) { return std::pair(s.tensor, s.begin) < std::pair(tensor, end); });
+  return {first, last};
+}
+
+void Checkpoint::read_segment(OpenFiles& files, const Segment& segment, std::span<float> values) const {
   const auto tensor = static_cast<std::size_t>(segment.tensor);
   const auto bytes = std::as_writable_bytes(values);
-  file.read_at(offsets_[tensor] + segment.begin * std::int64_t{sizeof(float)}, bytes);
+  files.of(tensors_[tensor].file).read_at(offsets_[tensor] + segment.begin * std::int64_t{sizeof(float)}, bytes);
   if (digest_of(bytes) == segment.digest) return;
   throw DataError(path_of(tensors_[tensor].file) + ": damaged: tensor '" + tensors_[tensor].name + "', elements " +
                   std::to_string(segment.begin) + " to " + std::to_string(segment.end) + ", has another digest");
 }
 
-void Checkpoint::read(std::span<const TensorPiece> pieces) const {
-  std::array<std::unique_ptr<File>, kTensorFiles.size()> opened;
+void Checkpoint::read(std::span<const HostPiece> pieces) const {
+  OpenFiles files(*this);
   std::vector<float> whole;  // a segment of which only a part is wanted
-  for (const TensorPiece& piece : pieces) {
-    require(piece.tensor >= 0 && piece.tensor < static_cast<int>(tensors_.size()),
-            "a piece of a tensor that is not there");
-    const TensorSpec& tensor = tensors_[static_cast<std::size_t>(piece.tensor)];
-    const std::int64_t end = piece.begin + static_cast<std::int64_t>(piece.values.size());
-    require(piece.begin >= 0 && end <= tensor.shape.elements(), "a piece reaches outside its tensor");
-    auto& file = opened[static_cast<std::size_t>(tensor.file)];
-    if (!file) file = files_->open_read(path_of(tensor.file));
-    const auto first = std::partition_point(segments_.begin(), segments_.end(), [&](const Segment& s) {
-      return std::pair(s.tensor, s.end) <= std::pair(piece.tensor, piece.begin);
-    });
-    for (auto s = first; s != segments_.end() && s->tensor == piece.tensor && s->begin < end; ++s) {
-      if (s->begin >= piece.begin && s->end <= end) {
-        check_segment(*file, *s,
-                      piece.values.subspan(static_cast<std::size_t>(s->begin - piece.begin),
-                                           static_cast<std::size_t>(s->end - s->begin)));
+  for (const HostPiece& piece : pieces) {
+    const auto size = static_cast<std::int64_t>(piece.values.size());
+    const std::int64_t end = piece.begin + size;
+    for (const Segment& s : segments_of(piece.tensor, piece.begin, size)) {
+      if (s.begin >= piece.begin && s.end <= end) {
+        read_segment(files, s,
+                     piece.values.subspan(static_cast<std::size_t>(s.begin - piece.begin),
+                                          static_cast<std::size_t>(s.end - s.begin)));
         continue;
       }
-      whole.resize(static_cast<std::size_t>(s->end - s->begin));
-      check_segment(*file, *s, whole);
-      const std::int64_t from = std::max(s->begin, piece.begin), to = std::min(s->end, end);
-      std::copy(whole.begin() + (from - s->begin), whole.begin() + (to - s->begin),
+      whole.resize(static_cast<std::size_t>(s.end - s.begin));
+      read_segment(files, s, whole);
+      const std::int64_t from = std::max(s.begin, piece.begin), to = std::min(s.end, end);
+      std::copy(whole.begin() + (from - s.begin), whole.begin() + (to - s.begin),
                 piece.values.begin() + (from - piece.begin));
+    }
+  }
+}
+
+void Checkpoint::read(std::span<const TensorPiece> pieces, Backend& backend) const {
+  if (backend.host_addressable()) {
+    std::vector<HostPiece> in_place;
+    for (const TensorPiece& piece : pieces) {
+      auto* values = static_cast<float*>(piece.values.data);
+      in_place.push_back({piece.tensor, piece.begin, {values, static_cast<std::size_t>(piece.values.size)}});
+    }
+    backend.synchronize();  // it may still be working on what was there
+    return read(in_place);
+  }
+  OpenFiles files(*this);
+  std::vector<float> whole;
+  for (const TensorPiece& piece : pieces) {
+    for (const Segment& s : segments_of(piece.tensor, piece.begin, piece.values.size)) {
+      whole.resize(static_cast<std::size_t>(s.end - s.begin));
+      read_segment(files, s, whole);
+      const std::int64_t from = std::max(s.begin, piece.begin), to = std::min(s.end, piece.begin + piece.values.size);
+      const auto wanted =
+          std::span(whole).subspan(static_cast<std::size_t>(from - s.begin), static_cast<std::size_t>(to - from));
+      backend.upload(std::as_bytes(wanted), piece.values.subspan(from - piece.begin, to - from));
+      backend.synchronize();  // `whole` is filled again
     }
   }
 }
@@ -161,13 +207,10 @@ void Checkpoint::verify() const {
   if (digest_of(state) != stored_.back().digest) throw DataError(directory_ + "/" + kStateFile + ": damaged");
   check_structure(false);
   std::vector<float> values;
-  std::array<std::unique_ptr<File>, kTensorFiles.size()> opened;
+  OpenFiles files(*this);
   for (const Segment& segment : segments_) {
-    const TensorFile tensor_file = tensors_[static_cast<std::size_t>(segment.tensor)].file;
-    auto& file = opened[static_cast<std::size_t>(tensor_file)];
-    if (!file) file = files_->open_read(path_of(tensor_file));
     values.resize(static_cast<std::size_t>(segment.end - segment.begin));
-    check_segment(*file, segment, values);
+    read_segment(files, segment, values);
   }
 }
 
@@ -188,7 +231,7 @@ std::string Checkpoint::weights_digest() const {
     for (const std::int64_t dim : shape.dims()) digest.update(dim);
     for (std::int64_t begin = 0; begin < shape.elements(); begin += kSegmentElements) {
       values.resize(static_cast<std::size_t>(std::min(kSegmentElements, shape.elements() - begin)));
-      const TensorPiece piece{i, begin, values};
+      const HostPiece piece{i, begin, values};
       read({&piece, 1});
       digest.update(std::as_bytes(std::span(values)));
     }

@@ -1,4 +1,5 @@
-// Defines: TensorSpec, TensorPiece, TrainingState, Checkpoint, find/open, CheckpointWriter. The format is in FORMAT.md.
+// Defines: TensorSpec, TensorPiece, ConstTensorPiece, HostPiece, TrainingState, Checkpoint, find/open,
+// CheckpointWriter. The format is in FORMAT.md.
 //
 // This room sees named tensors and ranges of their elements: no layers, no optimizers. All stored tensors are f32.
 #pragma once
@@ -13,7 +14,7 @@
 
 #include "checkpoints/file_system.h"
 #include "comm/communicator.h"
-#include "compute/tensor.h"
+#include "compute/backend.h"
 
 namespace ballast {
 
@@ -29,13 +30,19 @@ struct TensorSpec {
   bool operator==(const TensorSpec&) const = default;
 };
 
-/// Elements [begin, begin + values.size()) of tensor number `tensor`.
+/// Elements [begin, begin + values.size) of tensor number `tensor`, as f32 in memory of a backend.
 struct ConstTensorPiece {
   int tensor = 0;
   std::int64_t begin = 0;
-  std::span<const float> values;
+  ConstDeviceSpan values;
 };
 struct TensorPiece {
+  int tensor = 0;
+  std::int64_t begin = 0;
+  DeviceSpan values;
+};
+/// The same in memory of the host.
+struct HostPiece {
   int tensor = 0;
   std::int64_t begin = 0;
   std::span<float> values;
@@ -67,7 +74,9 @@ class Checkpoint {
   [[nodiscard]] std::int64_t bytes() const;  ///< of all files
 
   /// Fills the pieces and checks the digest of every segment they touch. DataError names file and tensor.
-  void read(std::span<const TensorPiece> pieces) const;
+  void read(std::span<const HostPiece> pieces) const;
+  /// The same into memory of `backend`: in place where the host may write there, otherwise a segment at a time.
+  void read(std::span<const TensorPiece> pieces, Backend& backend) const;
   /// Checks every digest of every file; reports each checked tensor to nobody: throws at the first damage.
   void verify() const;
   /// XXH3-128, as 32 hex digits, over the weights in name order: name, shape, values. Equal for equal weights however
@@ -96,7 +105,9 @@ class Checkpoint {
   Checkpoint(FileSystem& files, const std::string& directory, std::string manifest_text, const std::string& state_text);
   [[nodiscard]] std::string pack() const;  ///< what another worker needs to build the same Checkpoint
   void check_structure(bool parse) const;
-  void check_segment(File& file, const Segment& segment, std::span<float> values) const;
+  class OpenFiles;
+  [[nodiscard]] std::span<const Segment> segments_of(int tensor, std::int64_t begin, std::int64_t size) const;
+  void read_segment(OpenFiles& files, const Segment& segment, std::span<float> values) const;
   [[nodiscard]] std::string path_of(TensorFile file) const;
 
   FileSystem* files_ = nullptr;
@@ -148,11 +159,12 @@ class CheckpointWriter {
   CheckpointWriter(FileSystem& files, Communicator& group, const CheckpointWriterOptions& options);
   ~CheckpointWriter();
 
-  /// Copies the pieces (the only stall) and starts writing. All ranks' pieces cover every tensor exactly once. Finishes
-  /// a save still under way first. A checkpoint of this step that is there already is left as it is and reported as
-  /// saved.
+  /// Downloads the pieces from `backend` and starts writing. The downloads are the only stall, and where the backend
+  /// downloads beside other work they are complete only at the poll() or finish() that begins to write them. All ranks'
+  /// pieces cover every tensor exactly once. Finishes a save still under way first. A checkpoint of this step that is
+  /// there already is left as it is and reported as saved.
   void start(const std::vector<TensorSpec>& tensors, std::span<const ConstTensorPiece> pieces,
-             const TrainingState& state);
+             const TrainingState& state, Backend& backend);
   /// The result of the save under way, once all workers are done with it; nullopt while there is none or it still runs.
   [[nodiscard]] std::optional<SaveResult> poll();
   /// Waits for the save under way.

@@ -179,9 +179,13 @@ void add_machine(std::vector<Key>& all) {
                  {"", "What forward and backward compute in. Master weights, optimizer state and sums are always f32"});
   SectionKeys<ComputeSection> compute("compute", &JobConfig::compute, all);
   compute.text("backend", &ComputeSection::backend, {"auto", "cpu", "cuda"},
-               {"", "Hardware; \"auto\" takes the fastest there is"});
+               {"", "Hardware; \"auto\" takes GPUs where every worker has one of its own, otherwise the processor"});
   compute.integer("threads", &ComputeSection::threads, between(0, 4096),
                   {"threads per worker", "0: the cores this worker may use. Results do not depend on it"});
+  compute.text("plugins", &ComputeSection::plugins, {},
+               {"", "Folder of ballast_cuda.so and ballast_nccl.so; empty: lib/ballast beside the program's folder"});
+  compute.boolean("tf32", &ComputeSection::tf32,
+                  {"", "cuda: matrix products of f32 may round their factors to TF32: faster, three digits"});
   SectionKeys<CommSection> comm("comm", &JobConfig::comm, all);
   comm.number("bucket_mib", &CommSection::bucket_mib, Range{0, 4096, true},
               {"MiB", "Gradients are reduced in pieces of this size while backward still runs"});
@@ -190,6 +194,10 @@ void add_machine(std::vector<Key>& all) {
                set_coordinators,
                [](const CommSection& c) { return c.coordinators == 0 ? "\"all\"" : std::to_string(c.coordinators); });
   comm.boolean("share_memory", &CommSection::share_memory, {"", "Workers of one node share one copy of the weights"});
+  comm.text("reduction", &CommSection::reduction, {"ordered", "native"},
+            {"",
+             "cuda: how gradients are added. \"ordered\" gives the same bits on any number of GPUs; \"native\" leaves "
+             "it to NCCL: faster, but the bits then depend on the number of GPUs"});
 }
 
 std::string set_checkpoint_every(CheckpointSection& checkpoint, const Value& value) {

@@ -6,6 +6,7 @@
 #include "launcher/agreement.h"
 #include "launcher/config.h"
 #include "launcher/find_checkpoint.h"
+#include "runtime/devices.h"
 #include "runtime/threads.h"
 
 namespace ballast {
@@ -43,7 +44,8 @@ TrainedModel open_trained_model(Communicator& world, const std::string& path, co
   JobConfig config = agree_on_config(world, load).config;
   const ThreadChoice threads = threads_for_worker(world, config.compute.threads);
   warn(world, threads.warning);
-  std::unique_ptr<Backend> backend = make_backend({config.compute.backend, threads.threads});
+  auto [backend, warning] = make_worker_backend(world, config.compute, threads.threads);
+  warn(world, warning);
   const std::int64_t samples = micro > 0 ? micro : micro_of(config, state.shards);
   Model model = build_model(config.model, dtype_named(config.precision.compute), samples);
   model.allocate(*backend, static_cast<std::uint64_t>(config.job.seed));

@@ -71,12 +71,16 @@ void Coordinator::find_runs() {
     while (block.begin >= parameters_[parameter].offset + parameters_[parameter].size) ++parameter;
     block_parameter_.push_back(parameter);
   }
+  parts_.resize(blocks.size());
   for (const Slice& slice : gradients_.my_slices()) {
     for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
       const auto at = static_cast<std::size_t>(b);
       const bool first = b == slice.first_block || block_parameter_[at] != block_parameter_[at - 1];
-      if (first) runs_.push_back({block_parameter_[at], b, blocks[at].begin, blocks[at].end, 0});
-      runs_.back().end = blocks[at].end;
+      if (first) runs_.push_back({.parameter = block_parameter_[at], .first_block = b, .begin = blocks[at].begin});
+      Run& run = runs_.back();
+      run.end = blocks[at].end;
+      ++run.block_count;
+      parts_[at] = {blocks[at].begin - run.begin, blocks[at].end - run.begin};
     }
   }
 }
@@ -91,17 +95,13 @@ StepOutcome Coordinator::update(std::int64_t step, StepTotals& totals, unsigned 
   clock_.enter(Phase::kUpdate);
   const double norm = global_norm(step);
   const double lr = learning_rate(schedule_, config_.lr, step, total_steps_);
-  if (want_statistics) {
-    value_squares_.assign(block_parameter_.size(), 0.0);
-    change_squares_.assign(block_parameter_.size(), 0.0);
-  }
+  if (want_statistics) sums_.assign(block_parameter_.size(), {});
   apply(step, norm, lr);
   clock_.enter(Phase::kCommunication);
   gradients_.publish();
   clock_.enter(Phase::kOther);
   if (want_statistics) collect_statistics();
-  value_squares_.clear();
-  change_squares_.clear();
+  sums_.clear();
 
   StepOutcome outcome{.gradient_norm = norm, .lr = lr};
   for (int rank = 0; rank < world_.size(); ++rank) {
@@ -186,7 +186,7 @@ void Coordinator::apply(std::int64_t step, double norm, double lr) {
   for (auto at = runs_.rbegin(); at != runs_.rend(); ++at) {
     const Run& run = *at;
     const UpdateRule rule = rule_for(parameters_[run.parameter], base);
-    if (value_squares_.empty()) {
+    if (sums_.empty()) {
       backend_.update(rule, memory_of(run, run.begin, run.end));
     } else {
       apply_with_statistics(run, rule);
@@ -195,23 +195,20 @@ void Coordinator::apply(std::int64_t step, double norm, double lr) {
 }
 
 void Coordinator::apply_with_statistics(const Run& run, const UpdateRule& rule) {
-  const std::vector<Block>& blocks = gradients_.blocks();
-  std::vector<ElementRange> parts;
-  const auto first = static_cast<std::size_t>(run.first_block);
-  for (std::size_t at = first; at < blocks.size() && blocks[at].begin < run.end; ++at) {
-    parts.push_back({blocks[at].begin - run.begin, blocks[at].end - run.begin});
-  }
-  std::vector<UpdateSums> sums(parts.size());
-  backend_.update_parts(rule, memory_of(run, run.begin, run.end), parts, sums);
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    value_squares_[first + i] = sums[i].value_squares;
-    change_squares_[first + i] = sums[i].change_squares;
-  }
+  const auto first = static_cast<std::size_t>(run.first_block), count = static_cast<std::size_t>(run.block_count);
+  backend_.update_parts(rule, memory_of(run, run.begin, run.end), std::span(parts_).subspan(first, count),
+                        std::span(sums_).subspan(first, count));
 }
 
 void Coordinator::collect_statistics() {
-  world_.all_reduce_disjoint(value_squares_);
-  world_.all_reduce_disjoint(change_squares_);
+  backend_.synchronize();  // completes the sums
+  std::vector<double> value_squares, change_squares;
+  for (const UpdateSums& sums : sums_) {
+    value_squares.push_back(sums.value_squares);
+    change_squares.push_back(sums.change_squares);
+  }
+  world_.all_reduce_disjoint(value_squares);
+  world_.all_reduce_disjoint(change_squares);
   statistics_.clear();
   for (std::size_t b = 0; b < block_parameter_.size(); ++b) {
     const int parameter = block_parameter_[b];
@@ -219,8 +216,8 @@ void Coordinator::collect_statistics() {
     if (statistics_.empty() || statistics_.back().parameter != parameter)
       statistics_.push_back({.parameter = parameter});
     statistics_.back().gradient_norm += agreed_[b];
-    statistics_.back().value_norm += value_squares_[b];
-    statistics_.back().change_norm += change_squares_[b];
+    statistics_.back().value_norm += value_squares[b];
+    statistics_.back().change_norm += change_squares[b];
   }
   for (ParameterStatistics& s : statistics_) {
     for (double* norm : {&s.gradient_norm, &s.value_norm, &s.change_norm}) *norm = std::sqrt(*norm);
@@ -234,6 +231,7 @@ void Coordinator::initialise(std::uint64_t seed) {
     host.resize(static_cast<std::size_t>(run.end - run.begin));
     initial_values(parameter, seed, run.begin - parameter.offset, host);
     backend_.upload(std::as_bytes(std::span(host)), gradients_.values().subspan(run.begin, run.end - run.begin));
+    backend_.synchronize();  // `host` is filled again
   }
   refresh_compute_values();
   gradients_.publish();
@@ -250,15 +248,12 @@ void Coordinator::refresh_compute_values() {
 
 void Coordinator::load(const Checkpoint& checkpoint) {
   require_same_tensors(checkpoint, tensors_);
-  checkpoint.read(writable_pieces());
+  checkpoint.read(writable_pieces(), backend_);
   refresh_compute_values();
   gradients_.publish();
 }
 
 std::vector<TensorPiece> Coordinator::writable_pieces() const {
-  const auto host = [](DeviceSpan span) {
-    return std::span(static_cast<float*>(span.data), static_cast<std::size_t>(span.size));
-  };
   // Number of each trained parameter among the trained ones: optimizer tensors follow the weights in that order.
   std::vector<int> trained_number(static_cast<std::size_t>(parameters_.count()), 0);
   int trained = 0;
@@ -271,12 +266,12 @@ std::vector<TensorPiece> Coordinator::writable_pieces() const {
     const Parameter& parameter = parameters_[run.parameter];
     const std::int64_t begin = run.begin - parameter.offset;
     const UpdateRun memory = memory_of(run, run.begin, run.end);
-    pieces.push_back({run.parameter, begin, host(memory.value)});
+    pieces.push_back({run.parameter, begin, memory.value});
     if (parameter.kind != ParameterKind::kTrained) continue;
     for (std::size_t i = 0; i < states_.size(); ++i) {
       const int tensor =
           parameters_.count() + static_cast<int>(i) * trained + trained_number[static_cast<std::size_t>(run.parameter)];
-      pieces.push_back({tensor, begin, host(memory.state[i])});
+      pieces.push_back({tensor, begin, memory.state[i]});
     }
   }
   return pieces;

@@ -67,7 +67,7 @@ class Coordinator {
   /// Neighbouring elements of one parameter in a slice of mine.
   struct Run {
     int parameter = 0;
-    int first_block = 0;              // the one that starts at `begin`
+    int first_block = 0, block_count = 0;
     std::int64_t begin = 0, end = 0;  // flat elements
     std::int64_t state = 0;           // where this run starts in the packed states; statistics have none
   };
@@ -97,7 +97,8 @@ class Coordinator {
   std::vector<Buffer> states_;        // one per optimizer state: the states of my runs, packed
   std::vector<int> block_parameter_;  // parameter of each block
   std::vector<double> agreed_;        // the step's collective: block squares, shard sums, flags by rank
-  std::vector<double> value_squares_, change_squares_;  // by block, for statistics
+  std::vector<ElementRange> parts_;   // by block of mine: where it lies in its run
+  std::vector<UpdateSums> sums_;      // by block, while statistics are wanted: complete after synchronize()
   std::vector<ParameterStatistics> statistics_;
 };
 

@@ -62,13 +62,16 @@ struct PrecisionSection {
   std::string compute = "f32";
 };  ///< "f32" | "bf16"
 struct ComputeSection {
-  std::string backend = "auto";
+  std::string backend = "auto";  ///< "auto" | "cpu" | "cuda"
   std::int64_t threads = 0;
+  std::string plugins;  ///< folder; empty: beside the program
+  bool tf32 = false;    ///< cuda: f32 products may round their factors to TF32
 };
 struct CommSection {
   double bucket_mib = 8.0;
   std::int64_t coordinators = 0;  ///< 0 = "all"
   bool share_memory = true;
+  std::string reduction = "ordered";  ///< "ordered" | "native": as the devices' library adds
 };
 struct EvaluateSection {
   std::int64_t every = 0;     ///< steps; 0: only at the end

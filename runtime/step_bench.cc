@@ -7,6 +7,7 @@
 #include <string>
 
 #include "comm/shards.h"
+#include "runtime/devices.h"
 #include "runtime/optimizer.h"
 #include "runtime/threads.h"
 #include "runtime/timing.h"
@@ -58,7 +59,7 @@ class StepBench {
       : world_(world),
         layout_(
             layout_of(config, std::nullopt, world.size(), threads_for_worker(world, config.compute.threads).threads)),
-        parts_(config, layout_, world),
+        parts_(config, layout_, world, make_worker_backend(world, config.compute, layout_.threads).backend),
         totals_(layout_.shards) {
     parts_.coordinator.initialise(static_cast<std::uint64_t>(config.job.seed));
   }

@@ -27,9 +27,10 @@ struct Setup {
   std::optional<Checkpoint> resume;
   std::vector<std::string> warnings;
   JobLayout layout;
+  std::unique_ptr<Backend> backend;
 };
 
-Setup prepare(const JobConfig& config, FileSystem& files, Communicator& world) {
+Setup prepare(const JobConfig& config, FileSystem& files, Communicator& world, const BackendMaker& make) {
   Setup setup;
   setup.resume = find_resume_point(files, world, config, setup.warnings);
   const ThreadChoice threads = threads_for_worker(world, config.compute.threads);
@@ -37,6 +38,9 @@ Setup prepare(const JobConfig& config, FileSystem& files, Communicator& world) {
   const auto resumed_shards =
       setup.resume ? std::optional(static_cast<int>(setup.resume->state().shards)) : std::nullopt;
   setup.layout = layout_of(config, resumed_shards, world.size(), threads.threads);
+  WorkerBackend chosen = make_worker_backend(world, config.compute, threads.threads, make);
+  if (!chosen.warning.empty()) setup.warnings.push_back(chosen.warning);
+  setup.backend = std::move(chosen.backend);
   return setup;
 }
 
@@ -87,7 +91,7 @@ Trainer::Trainer(const JobConfig& config, std::string config_text, Communicator&
       config_text_(std::move(config_text)),
       world_(world),
       setup_(std::move(setup)),
-      parts_(config, setup_.layout, world),
+      parts_(config, setup_.layout, world, std::move(setup_.backend)),
       writer_(files, world,
               {checkpoint_folder(config), static_cast<int>(config.checkpoint.keep), config.checkpoint.background}),
       reporter_(observer, run_folder(), parts_.model.parameters(), reporter_options()),
@@ -106,8 +110,8 @@ RunResult Trainer::run() {
     ++step_;
     if (statistics) reporter_.statistics(step_, parts_.coordinator.statistics());
     if (evaluation_due()) validate();
-    if (checkpoint_due(outcome)) save();
     report_save(writer_.poll());
+    if (checkpoint_due(outcome)) save();
     stopped = outcome.stop;
   }
   return finish(stopped && step_ < parts_.total_steps);
@@ -116,6 +120,7 @@ RunResult Trainer::run() {
 void Trainer::begin() {
   for (const std::string& text : setup_.warnings) reporter_.warning(text);
   reporter_.start(summary());
+  if (const std::string note = parts_.reduction->note(); !note.empty()) reporter_.notice(note);
   if (!setup_.resume) {
     parts_.coordinator.initialise(static_cast<std::uint64_t>(config_.job.seed));
     return;
@@ -161,12 +166,14 @@ void Trainer::validate() {
   if (early_.improved(step_, evaluation_.loss) && early_.active()) writer_.pin("best", step_);
 }
 
+// The first poll() after this is a step later: by then a device has downloaded the snapshot beside that step.
 void Trainer::save() {
   if (saved_step_ == step_) return;
   report_save(writer_.finish());
-  writer_.start(parts_.coordinator.tensors(), parts_.coordinator.pieces(), state());
+  writer_.start(parts_.coordinator.tensors(), parts_.coordinator.pieces(), state(), *parts_.backend);
   saved_step_ = step_;
   last_save_ = Clock::now();
+  if (!config_.checkpoint.background) report_save(writer_.finish());
 }
 
 void Trainer::report_save(const std::optional<SaveResult>& result) {
@@ -246,9 +253,10 @@ std::unique_ptr<RunFolder> Trainer::run_folder() const {
 
 }  // namespace
 
-RunResult train(const JobConfig& config, const std::string& config_text, Communicator& world, Observer& observer) {
+RunResult train(const JobConfig& config, const std::string& config_text, Communicator& world, Observer& observer,
+                const BackendMaker& make) {
   FileSystem& files = real_file_system();
-  Trainer trainer(config, config_text, world, observer, files, prepare(config, files, world));
+  Trainer trainer(config, config_text, world, observer, files, prepare(config, files, world, make));
   return trainer.run();
 }
 

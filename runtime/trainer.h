@@ -7,6 +7,7 @@
 
 #include "comm/communicator.h"
 #include "compute/error.h"
+#include "runtime/devices.h"
 #include "runtime/job.h"
 #include "runtime/observer.h"
 
@@ -22,6 +23,7 @@ struct RunResult {
 /// Collective over `world`; every worker passes the same config. `config_text` is the resolved job file, kept in the
 /// run folder and in every checkpoint. `observer` is called on rank 0 only. Throws ConfigError, DataError or Error; see
 /// compute/error.h.
-RunResult train(const JobConfig& config, const std::string& config_text, Communicator& world, Observer& observer);
+RunResult train(const JobConfig& config, const std::string& config_text, Communicator& world, Observer& observer,
+                const BackendMaker& make = make_backend);
 
 }  // namespace ballast

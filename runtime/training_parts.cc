@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <utility>
 
 namespace ballast {
 namespace {
@@ -20,7 +21,9 @@ SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
   return {.shards = shards,
           .coordinators = static_cast<int>(config.comm.coordinators),
           .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
-          .share_memory = config.comm.share_memory};
+          .share_memory = config.comm.share_memory,
+          .plugins = config.compute.plugins,
+          .native = config.comm.reduction == "native"};
 }
 
 }  // namespace
@@ -34,8 +37,9 @@ JobLayout layout_of(const JobConfig& config, std::optional<int> resumed_shards, 
   return layout;
 }
 
-TrainingParts::TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world)
-    : backend(make_backend({config.compute.backend, layout.threads})),
+TrainingParts::TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world,
+                             std::unique_ptr<Backend> backend_of_worker)
+    : backend(std::move(backend_of_worker)),
       model(build_model(config.model, compute_type(config), layout.micro)),
       data(open_datasets(config.data, model.input(), seed_of(config))),
       plan(data.train->size(), config.batch.size, layout.shards, config.data.shuffle, seed_of(config),

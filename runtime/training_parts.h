@@ -24,7 +24,8 @@ struct JobLayout {
 struct TrainingParts {
   /// Collective. Allocates everything that a step needs; values are not set yet. Throws what opening the data and
   /// building the model throw.
-  TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world);
+  TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world,
+                std::unique_ptr<Backend> backend_of_worker);
 
   [[nodiscard]] ParameterMemory values() const { return {reduction->values(), reduction->compute_values(), {}}; }
 

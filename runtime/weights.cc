@@ -26,10 +26,9 @@ Weights::Weights(const Checkpoint& checkpoint, const Model& model, Backend& back
     if (shape != parameter.shape) {
       throw DataError(where + " has shape " + shape.to_string() + ", the model needs " + parameter.shape.to_string());
     }
-    auto* data = static_cast<float*>(values_.span().data) + parameter.offset;
-    pieces.push_back({found->second, 0, std::span(data, static_cast<std::size_t>(parameter.size))});
+    pieces.push_back({found->second, 0, values_.span().subspan(parameter.offset, parameter.size)});
   }
-  checkpoint.read(pieces);
+  checkpoint.read(pieces, backend);
   if (model.compute_type() != DType::kBF16) return;
   compute_values_ = Buffer(backend, parameters.flat_size(), DType::kBF16);
   backend.convert(values_.span(), compute_values_.span());

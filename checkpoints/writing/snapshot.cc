@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 
 #include "checkpoints/format/digest.h"
 #include "checkpoints/format/manifest.h"
@@ -38,9 +39,20 @@ void require_exact_cover(const std::vector<TensorSpec>& tensors, std::vector<Pie
   require(range == ranges.end(), "a worker has a piece of a tensor that is not there");
 }
 
-void Snapshot::take(std::span<const ConstTensorPiece> pieces) {
+// A device may still write here. To wait for it while the job fails could hang the job before its error is printed: the
+// memory stays until the process ends.
+Snapshot::~Snapshot() {
+  try {
+    if (std::uncaught_exceptions() == exceptions_) complete();
+  } catch (const std::exception&) {  // the device failed: its copies may still be under way
+  }
+  if (downloading_ != nullptr) static_cast<void>(memory_.release());
+}
+
+void Snapshot::take(std::span<const ConstTensorPiece> pieces, Backend& backend) {
+  complete();  // of a save that was given up
   std::size_t size = 0;
-  for (const ConstTensorPiece& piece : pieces) size += piece.values.size();
+  for (const ConstTensorPiece& piece : pieces) size += static_cast<std::size_t>(piece.values.size);
   pieces_.clear();
   if (size > capacity_) {
     memory_.reset();
@@ -48,13 +60,22 @@ void Snapshot::take(std::span<const ConstTensorPiece> pieces) {
     memory_ = std::make_unique_for_overwrite<float[]>(size);
     capacity_ = size;
   }
+  downloading_ = &backend;
   std::size_t at = 0;
   for (const ConstTensorPiece& piece : pieces) {
     if (piece.values.empty()) continue;
-    std::memcpy(memory_.get() + at, piece.values.data(), piece.values.size_bytes());
-    pieces_.push_back({piece.tensor, piece.begin, {memory_.get() + at, piece.values.size()}});
-    at += piece.values.size();
+    require(piece.values.dtype == DType::kF32, "a piece of a checkpoint is not f32");
+    const std::span<float> values(memory_.get() + at, static_cast<std::size_t>(piece.values.size));
+    backend.download(piece.values, std::as_writable_bytes(values));
+    pieces_.push_back({piece.tensor, piece.begin, values});
+    at += values.size();
   }
+}
+
+void Snapshot::complete() {
+  if (downloading_ == nullptr) return;
+  downloading_->synchronize();
+  downloading_ = nullptr;
 }
 
 // Cuts lie at multiples of kSegmentElements within a tensor, and where one worker's piece ends.

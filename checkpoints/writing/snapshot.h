@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <span>
 #include <stop_token>
@@ -22,11 +23,19 @@ void require_exact_cover(const std::vector<TensorSpec>& tensors, std::vector<Pie
 
 class Snapshot {
  public:
-  /// Copies the pieces. The memory is kept from save to save: as much as the largest of them needed.
-  void take(std::span<const ConstTensorPiece> pieces);
+  Snapshot() = default;
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+  ~Snapshot();
 
-  /// Writes everything at its place in the files in `directory` and syncs them. Returns the segments with their
-  /// digests, which are of this memory. Throws when a stop is asked for.
+  /// Begins to download the pieces: `backend` may do it beside work that only reads them, and must live until
+  /// complete(). The memory is kept from save to save: as much as the largest of them needed.
+  void take(std::span<const ConstTensorPiece> pieces, Backend& backend);
+  /// Waits until everything is here. On the thread that works with the backend.
+  void complete();
+
+  /// After complete(). Writes everything at its place in the files in `directory` and syncs them. Returns the segments
+  /// with their digests, which are of this memory. Throws when a stop is asked for.
   [[nodiscard]] std::vector<Checkpoint::Segment> write(FileSystem& files, const std::string& directory,
                                                        const std::vector<TensorSpec>& tensors,
                                                        const std::vector<std::int64_t>& offsets,
@@ -40,7 +49,9 @@ class Snapshot {
   };
   std::unique_ptr<float[]> memory_;
   std::size_t capacity_ = 0;
+  Backend* downloading_ = nullptr;  // until complete()
   std::vector<Piece> pieces_;
+  int exceptions_ = std::uncaught_exceptions();
 };
 
 /// For messages between workers.

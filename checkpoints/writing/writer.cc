@@ -89,7 +89,7 @@ class CheckpointWriter::Impl {
   }
 
   void start(const std::vector<TensorSpec>& tensors, std::span<const ConstTensorPiece> pieces,
-             const TrainingState& state) {
+             const TrainingState& state, Backend& backend) {
     require_valid(tensors, state);
     if (save_) complete();
     agree_on_cover(tensors, pieces);
@@ -101,7 +101,7 @@ class CheckpointWriter::Impl {
       conclude({.step = state.step, .message = error});
       return;
     }
-    const std::string snapshot_error = take_snapshot(pieces);
+    const std::string snapshot_error = take_snapshot(pieces, backend);
     task_.start(
         [this, snapshot_error](const std::stop_token&) {
           if (!snapshot_error.empty()) throw Error(snapshot_error);
@@ -134,7 +134,7 @@ class CheckpointWriter::Impl {
   void open_directory();
   void agree_on_cover(const std::vector<TensorSpec>& tensors, std::span<const ConstTensorPiece> pieces);
   std::string lay_out_together(const TrainingState& state);
-  std::string take_snapshot(std::span<const ConstTensorPiece> pieces);
+  std::string take_snapshot(std::span<const ConstTensorPiece> pieces, Backend& backend);
   void advance();
   void begin_writing();
   void begin_publishing(const std::vector<Report>& reports);
@@ -194,7 +194,7 @@ void CheckpointWriter::Impl::agree_on_cover(const std::vector<TensorSpec>& tenso
                                             std::span<const ConstTensorPiece> pieces) {
   std::vector<std::int64_t> mine;
   for (const ConstTensorPiece& piece : pieces) {
-    mine.insert(mine.end(), {piece.tensor, piece.begin, piece.begin + static_cast<std::int64_t>(piece.values.size())});
+    mine.insert(mine.end(), {piece.tensor, piece.begin, piece.begin + piece.values.size});
   }
   std::vector<PieceRange> ranges;
   for (const std::string& packed : all_gather_strings(*group_, pack_numbers(mine))) {
@@ -223,13 +223,13 @@ std::string CheckpointWriter::Impl::lay_out_together(const TrainingState& state)
   return parts.at(0);
 }
 
-std::string CheckpointWriter::Impl::take_snapshot(std::span<const ConstTensorPiece> pieces) {
+std::string CheckpointWriter::Impl::take_snapshot(std::span<const ConstTensorPiece> pieces, Backend& backend) {
   try {
-    snapshot_.take(pieces);
+    snapshot_.take(pieces, backend);
     return "";
   } catch (const std::bad_alloc&) {
-    std::size_t bytes = 0;
-    for (const ConstTensorPiece& piece : pieces) bytes += piece.values.size_bytes();
+    std::int64_t bytes = 0;
+    for (const ConstTensorPiece& piece : pieces) bytes += piece.values.bytes();
     return "not enough memory for a snapshot of " + std::to_string(bytes >> 20) + " MiB";
   }
 }
@@ -265,6 +265,7 @@ void CheckpointWriter::Impl::advance() {
 
 void CheckpointWriter::Impl::begin_writing() {
   save_->phase = Phase::kWrite;
+  snapshot_.complete();
   task_.start(
       [this](const std::stop_token& stop) {
         return pack_segments(snapshot_.write(files_, save_->temporary, save_->tensors, save_->offsets, stop));
@@ -307,8 +308,8 @@ CheckpointWriter::CheckpointWriter(FileSystem& files, Communicator& group, const
 CheckpointWriter::~CheckpointWriter() = default;
 
 void CheckpointWriter::start(const std::vector<TensorSpec>& tensors, std::span<const ConstTensorPiece> pieces,
-                             const TrainingState& state) {
-  impl_->start(tensors, pieces, state);
+                             const TrainingState& state, Backend& backend) {
+  impl_->start(tensors, pieces, state, backend);
 }
 std::optional<SaveResult> CheckpointWriter::poll() { return impl_->poll(); }
 std::optional<SaveResult> CheckpointWriter::finish() { return impl_->finish(); }

@@ -93,12 +93,12 @@ double slowest(Communicator& world, double mine) {
 }
 
 void save_and_load(std::int64_t step, Coordinator& coordinator, CheckpointWriter& writer, const std::string& folder,
-                   Communicator& world, Costs& costs) {
+                   Communicator& world, Backend& backend, Costs& costs) {
   TrainingState state;
   state.step = step;
   world.barrier();
   const Clock write;
-  writer.start(coordinator.tensors(), coordinator.pieces(), state);
+  writer.start(coordinator.tensors(), coordinator.pieces(), state, backend);
   const double stall = write.seconds();
   const std::optional<SaveResult> result = writer.finish();
   costs.write.push_back(slowest(world, write.seconds()));
@@ -121,7 +121,7 @@ Costs measure(const JobConfig& config, double seconds, BenchSite& site) {
   // Equal on every worker: the slowest clock decides.
   while (costs.read.size() < kFewest || slowest(site.world, all.seconds()) < seconds) {
     const auto step = static_cast<std::int64_t>(costs.read.size()) + 1;
-    save_and_load(step, weighing.coordinator(), writer, folder.path(), site.world, costs);
+    save_and_load(step, weighing.coordinator(), writer, folder.path(), site.world, site.backend, costs);
   }
   return costs;
 }

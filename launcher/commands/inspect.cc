@@ -43,7 +43,7 @@ InspectReport inspect(const Checkpoint& checkpoint, const InspectCommand& comman
     names.push_back(spec.name);
     if (chosen(spec, command)) {
       const auto read = [&](std::int64_t begin, std::span<float> out) {
-        checkpoint.read(std::vector<TensorPiece>{{tensor, begin, out}});
+        checkpoint.read(std::vector<HostPiece>{{tensor, begin, out}});
       };
       report.tensors.push_back({spec, summarise(spec.shape.elements(), read)});
     }

@@ -142,7 +142,7 @@ TEST_F(Damage, ReadingChecksTheSegmentsItTouchesAndOnlyThose) {
   write_file(other + "/weights.h5", text);
 
   std::vector<float> values(10);
-  const TensorPiece early{0, 5, values}, late{0, 1500000, values};
+  const HostPiece early{0, 5, values}, late{0, 1500000, values};
   checkpoint.read({&early, 1});
   EXPECT_EQ(values[0], ExampleJob::value(0, 5, 6));
   try {

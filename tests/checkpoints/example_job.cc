@@ -79,9 +79,9 @@ void ExampleJob::start(CheckpointWriter& writer, Communicator& group, std::int64
     std::vector<float> values;
     for (std::int64_t i = range.begin; i < range.end; ++i) values.push_back(value(range.tensor, i, step));
     memory.push_back(std::move(values));
-    pieces.push_back({range.tensor, range.begin, memory.back()});
+    pieces.push_back({range.tensor, range.begin, device_span(memory.back())});
   }
-  writer.start(tensors, pieces, state(step));
+  writer.start(tensors, pieces, state(step), host_backend());
 }
 
 SaveResult ExampleJob::save(CheckpointWriter& writer, Communicator& group, std::int64_t step) const {
@@ -103,7 +103,7 @@ SaveResult ExampleJob::save_alone(FileSystem& files, const std::string& director
 std::int64_t ExampleJob::wrong_values(const Checkpoint& checkpoint, int rank, int workers, std::int64_t step) const {
   const std::vector<Range> ranges = part(rank, workers);
   std::vector<std::vector<float>> memory;
-  std::vector<TensorPiece> pieces;
+  std::vector<HostPiece> pieces;
   for (const Range& range : ranges) {
     memory.emplace_back(static_cast<std::size_t>(range.end - range.begin), -1.0F);
     pieces.push_back({range.tensor, range.begin, memory.back()});
@@ -116,6 +116,15 @@ std::int64_t ExampleJob::wrong_values(const Checkpoint& checkpoint, int rank, in
     }
   }
   return wrong;
+}
+
+Backend& host_backend() {
+  thread_local const std::unique_ptr<Backend> backend = make_backend({.name = "cpu", .threads = 1});
+  return *backend;
+}
+
+ConstDeviceSpan device_span(std::span<const float> values) {
+  return {values.data(), static_cast<std::int64_t>(values.size()), DType::kF32};
 }
 
 std::string fault_of(FileSystem& files, const ExampleJob& job, const std::string& directory, std::int64_t step) {

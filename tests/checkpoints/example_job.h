@@ -1,13 +1,15 @@
-// Defines: TemporaryDirectory, ExampleJob: tensors with known values, and saving and loading them on any number of
-// workers.
+// Defines: TemporaryDirectory, ExampleJob, host_backend: tensors with known values, and saving and loading them on any
+// number of workers.
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "checkpoints/checkpoint.h"
 #include "comm/communicator.h"
+#include "compute/backend.h"
 
 namespace ballast {
 
@@ -58,6 +60,10 @@ struct ExampleJob {
   /// An equal part of all elements, as if the tensors were one: cuts fall anywhere.
   [[nodiscard]] std::vector<Range> part(int rank, int workers) const;
 };
+
+/// A cpu backend of this thread: its memory is the host's.
+[[nodiscard]] Backend& host_backend();
+[[nodiscard]] ConstDeviceSpan device_span(std::span<const float> values);
 
 /// Opens, checks every digest and every value. Returns what is wrong, empty when nothing is.
 [[nodiscard]] std::string fault_of(FileSystem& files, const ExampleJob& job, const std::string& directory,

@@ -70,13 +70,13 @@ TEST_F(Writer, TheSnapshotIsOfTheMomentOfStart) {
     CheckpointWriter writer(slow, group, {.directory = place_.path()});
     slow.delay_each(milliseconds(2));
     std::vector<float> values(10, 1.0F);
-    const ConstTensorPiece piece{0, 0, values};
-    writer.start({{"a", {10}}}, {&piece, 1}, ExampleJob::state(1));
+    const ConstTensorPiece piece{0, 0, device_span(values)};
+    writer.start({{"a", {10}}}, {&piece, 1}, ExampleJob::state(1), host_backend());
     std::fill(values.begin(), values.end(), 2.0F);
     EXPECT_TRUE(writer.finish()->ok);
   });
   std::vector<float> back(10);
-  const TensorPiece piece{0, 0, back};
+  const HostPiece piece{0, 0, back};
   Checkpoint::open(real_file_system(), place_.path() + "/" + checkpoint_name(1)).read({&piece, 1});
   EXPECT_THAT(back, testing::Each(1.0F));
 }
@@ -211,9 +211,9 @@ TEST_F(Writer, HolesAndOverlapsBetweenWorkersAreDefectsThatEveryWorkerSees) {
     const std::vector<float> values(10);
     const auto try_pieces = [&](std::int64_t begin, std::size_t count) {
       const ConstTensorPiece piece{0, group.rank() == 0 ? 0 : begin,
-                                   std::span(values).first(group.rank() == 0 ? 5 : count)};
+                                   device_span(std::span(values).first(group.rank() == 0 ? 5 : count))};
       try {
-        writer.start({{"a", {10}}}, {&piece, 1}, ExampleJob::state(1));
+        writer.start({{"a", {10}}}, {&piece, 1}, ExampleJob::state(1), host_backend());
       } catch (const Error& error) {
         EXPECT_THAT(error.what(), testing::HasSubstr("'a'"));
         ++seen;
@@ -231,10 +231,10 @@ TEST_F(Writer, HolesAndOverlapsBetweenWorkersAreDefectsThatEveryWorkerSees) {
 TEST_F(Writer, NamesThatHdf5OrPathsCannotHoldAreDefects) {
   alone(1, [&](CheckpointWriter& writer, Communicator&) {
     for (const char* name : {"", "a//b", "../a", "a b", "\x1b[2J"}) {
-      EXPECT_THROW(writer.start({{name, {0}}}, {}, ExampleJob::state(1)), Error) << name;
+      EXPECT_THROW(writer.start({{name, {0}}}, {}, ExampleJob::state(1), host_backend()), Error) << name;
     }
-    EXPECT_THROW(writer.start({{"a", {0}}, {"a", {0}}}, {}, ExampleJob::state(1)), Error);
-    EXPECT_NO_THROW(writer.start({{"a", {0}}, {"a/b", {0}}}, {}, ExampleJob::state(1)));
+    EXPECT_THROW(writer.start({{"a", {0}}, {"a", {0}}}, {}, ExampleJob::state(1), host_backend()), Error);
+    EXPECT_NO_THROW(writer.start({{"a", {0}}, {"a/b", {0}}}, {}, ExampleJob::state(1), host_backend()));
     const auto result = writer.finish();
     EXPECT_TRUE(result && !result->ok && !result->message.empty()) << "a dataset cannot be a group";
   });

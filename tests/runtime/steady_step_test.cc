@@ -56,7 +56,7 @@ void expect_steady(const ModelConfig& model, const std::string& precision) {
   config.precision.compute = precision;
   run_workers(2, [&](Communicator& world) {
     const JobLayout layout = layout_of(config, std::nullopt, world.size(), 2);
-    TrainingParts parts(config, layout, world);
+    TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 2}));
     parts.coordinator.initialise(1);
     StepTotals totals(layout.shards);
     std::int64_t step = 0;
