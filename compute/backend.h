@@ -112,7 +112,7 @@ class Backend {
 
   // --- linear algebra -----------------------------------------------------------------------------------------------
   /// See MatmulShape. a and b have one type; c has that type or f32 (`accumulate` needs f32 c). bias is f32 or empty;
-  /// a backend may round it to the type of c before it is added.
+  /// it may be rounded to the type of c before it is added.
   virtual void matmul(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
                       DeviceSpan c) = 0;
   /// dbias_N += sum over R of dy_RN.
