@@ -99,7 +99,6 @@ void OrderedExchange::exchange_values() {
     }
   }
   parts_.exchange.end_group();
-  parts_.exchange.before_compute(parts_.exchange.mark());
 }
 
 }  // namespace ballast

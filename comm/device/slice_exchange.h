@@ -39,7 +39,7 @@ class SliceExchange {
   virtual void send_bucket(int bucket) = 0;
   /// Of plan.my_slices[index], there once the exchange of its bucket is through.
   [[nodiscard]] virtual Addends addends(int index) const = 0;
-  /// Sends the values of my slices, receives those of others. The backend's queue waits for them.
+  /// Sends the values of my slices, receives those of others: through when the exchange, then the backend is.
   virtual void exchange_values() = 0;
 };
 

@@ -65,6 +65,7 @@ void NcclCommunicator::wait(cudaStream_t stream) {
       check();
       return false;
     }
+    if (status != cudaSuccess) abort();
     nccl::check(status);
     return true;
   });

@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "compute/cuda/attention.h"
-#include "compute/cuda/attention_tiles.h"
+#include "compute/cuda/tensor_tiles.h"
 #include "compute/cuda/vectors.h"
 
 namespace ballast::cuda {

@@ -26,3 +26,5 @@ add_dependencies(comm_mpi_session_test comm_failing_job)
 target_compile_definitions(comm_mpi_session_test PRIVATE MPIEXEC="${MPIEXEC_EXECUTABLE}" FAILING_JOB="$<TARGET_FILE:comm_failing_job>")
 set_tests_properties(comm.mpi_session PROPERTIES LABELS mpi ENVIRONMENT "${BALLAST_MPI_ENVIRONMENT}")
 ballast_mpi_test(comm/unordered_sum USES comm RANKS 1 2 3)
+
+include(comm/nccl_tests.cmake)

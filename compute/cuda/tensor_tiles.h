@@ -1,4 +1,5 @@
-// Defines: tiles of attention in bf16 and their products on tensor cores.
+// Defines: Tile, copy_tile, multiply_rows, multiply_columns, store_rows: tiles in bf16 and their products on tensor
+// cores.
 //
 // A tile is rows of D elements in shared memory, D + 8 apart: the 16 bytes more let the 8 rows of a matrix come from
 // different banks. A block has 4 warps; a warp owns 16 rows of a product. How fragments of mma_m16n8k16 lie: with g =

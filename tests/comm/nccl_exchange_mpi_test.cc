@@ -1,0 +1,62 @@
+// The split all-reduce on the emulated CUDA backend, over the emulated NCCL: EMULATED is the folder of both plugins.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <memory>
+
+#include "comm/transport.h"
+#include "tests/comm/training_steps.h"
+#include "tests/support/mpi_world.h"
+
+namespace ballast {
+namespace {
+
+std::unique_ptr<Backend> cpu() { return make_backend({.name = "cpu", .threads = 1}); }
+std::unique_ptr<Backend> device() { return make_backend({.name = "cuda", .plugins = EMULATED}); }
+
+StepsOptions on_devices(int shards, bool bf16) {
+  return {.split = {.shards = shards, .bucket_bytes = 1500, .plugins = EMULATED, .timeout_seconds = 50},
+          .bf16 = bf16,
+          .steps = 2,
+          .backend = device};
+}
+
+TEST(NcclExchange, GivesTheBitsOfTheCpuBackend) {
+  for (const int shards : {mpi_world().size(), 4, 7}) {
+    for (const bool bf16 : {false, true}) {
+      StepsOptions options = on_devices(shards, bf16);
+      options.backend = cpu;
+      const std::vector<std::uint32_t> expected = training_steps(mpi_world(), options);
+      options.backend = device;
+      for (const int coordinators : {0, 1}) {
+        options.split.coordinators = coordinators;
+        EXPECT_TRUE(training_steps(mpi_world(), options) == expected)
+            << shards << " shards, coordinators " << coordinators << ", bf16 " << bf16;
+      }
+    }
+  }
+}
+
+TEST(NcclExchange, ComesCloseWithItsOwnReduction) {
+  for (const int coordinators : {0, 1}) {
+    StepsOptions options = on_devices(7, false);
+    const std::vector<std::uint32_t> expected = expected_steps(options);
+    options.split.coordinators = coordinators;
+    options.split.native = true;
+    const std::vector<std::uint32_t> steps = training_steps(mpi_world(), options);
+    EXPECT_EQ(steps.size(), expected.size());
+    float greatest = 0.0F;
+    float apart = 0.0F;
+    for (std::size_t i = 0; i < std::min(steps.size(), expected.size()); ++i) {
+      const auto number = std::bit_cast<float>(expected[i]);
+      greatest = std::max(greatest, std::fabs(number));
+      apart = std::max(apart, std::fabs(number - std::bit_cast<float>(steps[i])));
+    }
+    EXPECT_LT(apart, 1e-5F * greatest);
+  }
+}
+
+}  // namespace
+}  // namespace ballast
