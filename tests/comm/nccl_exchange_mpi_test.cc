@@ -24,18 +24,18 @@ StepsOptions on_devices(int shards, bool bf16) {
 }
 
 TEST(NcclExchange, GivesTheBitsOfTheCpuBackend) {
-  for (const int shards : {mpi_world().size(), 4, 7}) {
-    for (const bool bf16 : {false, true}) {
-      StepsOptions options = on_devices(shards, bf16);
-      options.backend = cpu;
-      const std::vector<std::uint32_t> expected = training_steps(mpi_world(), options);
-      options.backend = device;
-      for (const int coordinators : {0, 1}) {
-        options.split.coordinators = coordinators;
-        EXPECT_TRUE(training_steps(mpi_world(), options) == expected)
-            << shards << " shards, coordinators " << coordinators << ", bf16 " << bf16;
-      }
-    }
+  struct Case {
+    int shards, coordinators;
+    bool bf16;
+  };
+  for (const Case& c : {Case{mpi_world().size(), 0, false}, Case{4, 0, true}, Case{7, 0, true}, Case{7, 1, false}}) {
+    StepsOptions options = on_devices(c.shards, c.bf16);
+    options.backend = cpu;
+    const std::vector<std::uint32_t> expected = training_steps(mpi_world(), options);
+    options.backend = device;
+    options.split.coordinators = c.coordinators;
+    EXPECT_TRUE(training_steps(mpi_world(), options) == expected)
+        << c.shards << " shards, coordinators " << c.coordinators << ", bf16 " << c.bf16;
   }
 }
 

@@ -187,15 +187,16 @@ class Training {
     for (int micro = 0; micro < 2; ++micro) {
       const DeviceSpan span = split_->gradients(shard);
       for (auto block = layout_.blocks.rbegin(); block != layout_.blocks.rend(); ++block) {
-        std::vector<float> part;
-        for (std::int64_t e = block->begin; e < block->end; ++e) {
-          const auto at = static_cast<std::size_t>(e);
-          part.push_back(gradients[at] += gradient(step, shard, micro, e, values[at]));
+        const auto at = static_cast<std::size_t>(block->begin);
+        const auto size = static_cast<std::size_t>(block->end - block->begin);
+        for (std::size_t e = at; e < at + size; ++e) {
+          gradients[e] += gradient(step, shard, micro, static_cast<std::int64_t>(e), values[e]);
         }
-        backend_->upload(std::as_bytes(std::span(part)), span.subspan(block->begin, block->end - block->begin));
+        backend_->upload(std::as_bytes(std::span(gradients).subspan(at, size)),
+                         span.subspan(block->begin, block->end - block->begin));
         if (last && micro == 1) split_->gradients_ready(block->begin);
-        backend_->synchronize();
       }
+      backend_->synchronize();
     }
     split_->shard_done(shard);
   }
