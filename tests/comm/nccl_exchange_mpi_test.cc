@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <memory>
+#include <string>
 
-#include "comm/transport.h"
+#include "comm/device/open_exchange.h"
 #include "tests/comm/training_steps.h"
 #include "tests/support/mpi_world.h"
 
@@ -56,6 +58,28 @@ TEST(NcclExchange, ComesCloseWithItsOwnReduction) {
     }
     EXPECT_LT(apart, 1e-5F * greatest);
   }
+}
+
+TEST(NcclExchange, NamesRankAndSecondsWhenAWorkerDoesNotCome) {
+  if (mpi_world().size() == 1) GTEST_SKIP() << "one worker waits for nobody";
+  const auto group = mpi_world().split(0);
+  if (group->rank() == group->size() - 1) {  // takes NCCL's id, and then does nothing with it
+    std::array<std::byte, 128> id{};
+    group->broadcast(id, 0);
+  } else {
+    const auto backend = device();
+    try {
+      static_cast<void>(open_exchange(*group, *backend, EMULATED, 0.1));
+      ADD_FAILURE() << "nobody was missed";
+    } catch (const Error& error) {
+      const std::string rank = "rank " + std::to_string(group->rank());
+      EXPECT_NE(std::string(error.what()).find(rank + ": no answer from the other workers for 0.1 s"),
+                std::string::npos)
+          << error.what();
+      EXPECT_EQ(error.code(), ExitCode::kHang);
+    }
+  }
+  group->barrier();
 }
 
 }  // namespace
