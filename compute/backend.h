@@ -89,7 +89,8 @@ class Backend {
   /// The queue that operations run on, as the hardware's own libraries name it (a cudaStream_t); null where a call does
   /// its work itself.
   [[nodiscard]] virtual void* queue() const { return nullptr; }
-  /// At least `bytes` bytes, aligned to 4096, not cleared. Throws Error naming the bytes asked for.
+  /// At least `bytes` bytes, aligned to 4096 where the host may address them and to 256 elsewhere, not cleared. Throws
+  /// Error naming the bytes asked for.
   virtual void* allocate(std::int64_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
   virtual void upload(std::span<const std::byte> host, DeviceSpan device) = 0;
@@ -110,7 +111,8 @@ class Backend {
   virtual void dropout(const DropoutKey& key, std::int64_t samples, ConstDeviceSpan x, DeviceSpan y) = 0;
 
   // --- linear algebra -----------------------------------------------------------------------------------------------
-  /// See MatmulShape. a and b have one type; c has that type or f32 (`accumulate` needs f32 c). bias is f32 or empty.
+  /// See MatmulShape. a and b have one type; c has that type or f32 (`accumulate` needs f32 c). bias is f32 or empty;
+  /// it may be rounded to the type of c before it is added.
   virtual void matmul(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
                       DeviceSpan c) = 0;
   /// dbias_N += sum over R of dy_RN.
