@@ -14,7 +14,7 @@ struct Size {
 };
 
 // The last are wider than one block of the vocabulary.
-const std::vector<Size> kSizes = {{0, 5}, {1, 1}, {1, 2}, {3, 7}, {64, 10}, {33, 65}, {10, 1000}, {3, 5003}};
+const std::vector<Size> kSizes = {{0, 5}, {1, 1}, {1, 2}, {3, 7}, {64, 10}, {33, 65}, {10, 1000}, {3, 5003}, {2, 4104}};
 
 std::string describe(const Size& size) {
   return std::to_string(size.rows) + " rows of " + std::to_string(size.classes) + " classes";

@@ -13,8 +13,8 @@ struct Text {
 };
 
 // Many tokens of a small vocabulary: gradients of one token come from many places.
-const std::vector<Text> kTexts = {{0, 4, 3, 5},    {1, 1, 1, 1},     {2, 3, 5, 7},
-                                  {3, 17, 64, 11}, {4, 33, 65, 100}, {2, 100, 8, 3}};
+const std::vector<Text> kTexts = {{0, 4, 3, 5},     {1, 1, 1, 1},   {2, 3, 5, 7},      {3, 17, 64, 11},
+                                  {4, 33, 65, 100}, {2, 100, 8, 3}, {2, 40, 264, 3000}};
 
 TEST_P(OperationsEmbedding, AddsTheRowsOfTokenAndPosition) {
   for (const Text& s : kTexts) {
@@ -57,6 +57,9 @@ const std::vector<AttentionShape> kShapes = {
     {.samples = 1, .positions = 100, .heads = 1, .head_width = 33},
     {.samples = 1, .positions = 40, .heads = 1, .head_width = 128},
     {.samples = 1, .positions = 150, .heads = 1, .head_width = 8},  // several blocks of keys, an odd last one
+    {.samples = 1, .positions = 130, .heads = 2, .head_width = 24},
+    {.samples = 1, .positions = 70, .heads = 1, .head_width = 72},
+    {.samples = 1, .positions = 34, .heads = 1, .head_width = 131},  // wider than tensor cores take on cuda, odd
 };
 
 std::int64_t size_of_y(const AttentionShape& s) { return s.samples * s.positions * s.heads * s.head_width; }
