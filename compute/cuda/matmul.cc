@@ -70,7 +70,7 @@ const void* epilogue_bias(Queue& queue, ConstDeviceSpan bias, DType dtype) {
 
 }  // namespace
 
-Matmul::Matmul(bool tf32) : tf32_(tf32), handle_(make_handle()), workspace_(make_device_memory(kWorkspace)) {}
+Matmul::Matmul(bool tf32) : tf32_(tf32), handle_(make_handle()) {}
 
 Matmul::Description Matmul::describe(const Key& key) const {
   cublasLtMatmulDesc_t made = nullptr;
@@ -122,6 +122,7 @@ void Matmul::run(Queue& queue, const MatmulShape& shape, ConstDeviceSpan a, Cons
   if (c.empty()) return;
   const Key key{shape.m,       shape.n, shape.k, shape.transpose_a,    shape.transpose_b,    shape.accumulate,
                 !bias.empty(), a.dtype, c.dtype, alignment_of(a.data), alignment_of(b.data), alignment_of(c.data)};
+  if (workspace_.get() == nullptr) workspace_ = make_device_memory(kWorkspace);
   auto found = plans_.find(key);
   if (found == plans_.end()) found = plans_.emplace(key, make_plan(key)).first;
   const Plan& plan = found->second;
