@@ -110,7 +110,8 @@ class Backend {
   virtual void dropout(const DropoutKey& key, std::int64_t samples, ConstDeviceSpan x, DeviceSpan y) = 0;
 
   // --- linear algebra -----------------------------------------------------------------------------------------------
-  /// See MatmulShape. a and b have one type; c has that type or f32 (`accumulate` needs f32 c). bias is f32 or empty.
+  /// See MatmulShape. a and b have one type; c has that type or f32 (`accumulate` needs f32 c). bias is f32 or empty;
+  /// it may be rounded to the type of c before it is added.
   virtual void matmul(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
                       DeviceSpan c) = 0;
   /// dbias_N += sum over R of dy_RN.
