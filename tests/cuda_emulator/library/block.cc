@@ -104,8 +104,7 @@ void Block::schedule() {
   } else {
     const std::size_t next = any_order_ || one_in(16) ? random_below(ready_.size()) : ready_.size() - 1;
     const int thread = ready_[next];
-    ready_[next] = ready_.back();
-    ready_.pop_back();
+    ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(next));  // in order: the warp on top stays together
     running_ = thread;
     threads_[thread].fiber->resume();
   }

@@ -77,8 +77,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const Lock lock;
   if (event->record.stream == nullptr) return cudaSuccess;
   if (event->record.capture != nullptr) return remember(cudaErrorStreamCaptureUnsupported);
-  run_until(*event->record.stream, event->record.number);
-  acquire(event->record.clock.get());
+  synchronize(event->record);
   return cudaSuccess;
 }
 

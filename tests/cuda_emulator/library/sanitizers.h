@@ -12,6 +12,10 @@ void __tsan_acquire(void* address) __attribute__((weak));
 void __tsan_release(void* address) __attribute__((weak));
 void __tsan_read_range(void* address, unsigned long bytes) __attribute__((weak));
 void __tsan_write_range(void* address, unsigned long bytes) __attribute__((weak));
+void AnnotateIgnoreReadsBegin(const char* file, int line) __attribute__((weak));
+void AnnotateIgnoreReadsEnd(const char* file, int line) __attribute__((weak));
+void AnnotateIgnoreWritesBegin(const char* file, int line) __attribute__((weak));
+void AnnotateIgnoreWritesEnd(const char* file, int line) __attribute__((weak));
 void __sanitizer_start_switch_fiber(void** fake_stack, const void* bottom, std::size_t bytes) __attribute__((weak));
 void __sanitizer_finish_switch_fiber(void* fake_stack, const void** bottom, std::size_t* bytes) __attribute__((weak));
 void __asan_poison_memory_region(const volatile void* address, std::size_t bytes) __attribute__((weak));
@@ -44,6 +48,23 @@ class TsanFiber {
  private:
   explicit TsanFiber(void* fiber) : fiber_(fiber) {}
   void* fiber_;
+};
+
+/// While it lives, TSan sees no accesses of this thread: a library at work inside a stream's fiber.
+class UnseenByTsan {
+ public:
+  UnseenByTsan() {
+    if (!under_tsan()) return;
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  ~UnseenByTsan() {
+    if (!under_tsan()) return;
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+  UnseenByTsan(const UnseenByTsan&) = delete;
+  UnseenByTsan& operator=(const UnseenByTsan&) = delete;
 };
 
 /// While it lives, accesses belong to `fiber`.

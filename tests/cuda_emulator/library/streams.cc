@@ -43,7 +43,7 @@ CUstream_st& default_stream() { return *streams().front(); }
 
 struct LastCollective {
   CUstream_st* stream = nullptr;
-  std::uint64_t number = 0, count = 0;
+  std::uint64_t number = 0;
 } last_collective;
 
 bool may_run_here(const Work& work) { return !work.collective || work.issuer == std::this_thread::get_id(); }
@@ -93,11 +93,16 @@ void run_by_chance() {
   }
 }
 
-// Ranks must not wait for each other at different places: by the seed they agree which collectives run where they are
-// issued; the others run at the next synchronising call. On every rank they run in the order in which they were issued.
+void run_ahead() {
+  if (mode() != Mode::kRandom) return;
+  for (std::uint64_t n = random_below(8); n > 0; --n) run_by_chance();
+}
+
+// Ranks must not wait for each other at different places. So collectives run where they are issued, if all ranks agreed
+// on that, or at the next synchronising call, and never by chance; on every rank in the order in which they were
+// issued.
 bool runs_at_issue(const Work& work) {
-  if (mode() != Mode::kRandom) return mode() == Mode::kEager;
-  return work.collective && keyed_random(last_collective.count) % 2 == 0;
+  return mode() == Mode::kEager || (mode() == Mode::kRandom && work.collective && work.early);
 }
 
 void order_collective(CUstream_st& stream, Work& work) {
@@ -106,7 +111,7 @@ void order_collective(CUstream_st& stream, Work& work) {
     work.after = last_collective.stream;
     work.after_number = last_collective.number;
   }
-  last_collective = {&stream, stream.issued + 1, last_collective.count + 1};
+  last_collective = {&stream, stream.issued + 1};
 }
 
 }  // namespace
@@ -182,8 +187,15 @@ void run_until(CUstream_st& stream, std::uint64_t number) {
 }
 
 void synchronize(CUstream_st& stream) {
+  run_ahead();
   run_until(stream, stream.issued);
   acquire(&stream.clock);
+}
+
+void synchronize(const EventRecord& event) {
+  run_ahead();
+  run_until(*event.stream, event.number);
+  acquire(event.clock.get());
 }
 
 void synchronize_all() {

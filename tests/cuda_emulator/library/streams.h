@@ -26,6 +26,7 @@ struct Work {
   /// Blocks until other ranks come, so it runs only where every rank of a program runs it, and on the thread that
   /// issued it: MPI knows one thread.
   bool collective = false;
+  bool early = false;  // a collective that runs where it is issued, if streams run by chance
   std::thread::id issuer;
   char issued = 0;  // TSan: the work sees what the host did before it issued it
 };
@@ -63,8 +64,9 @@ void wait_for(CUstream_st& stream, const EventRecord& event);
 
 /// Runs the stream up to its work of that number.
 void run_until(CUstream_st& stream, std::uint64_t number);
-/// The host waits: what the stream did happens before what the host does next.
+/// The host waits: what the stream did happens before what the host does next. By chance other streams run ahead.
 void synchronize(CUstream_st& stream);
+void synchronize(const EventRecord& event);
 void synchronize_all();
 /// Whether the work is done; if not, some of it is run.
 bool poll(CUstream_st& stream, std::uint64_t number);
