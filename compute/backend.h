@@ -89,7 +89,8 @@ class Backend {
   /// The queue that operations run on, as the hardware's own libraries name it (a cudaStream_t); null where a call does
   /// its work itself.
   [[nodiscard]] virtual void* queue() const { return nullptr; }
-  /// At least `bytes` bytes, aligned to 4096, not cleared. Throws Error naming the bytes asked for.
+  /// At least `bytes` bytes, aligned to 4096 where the host may address them and to 256 elsewhere, not cleared. Throws
+  /// Error naming the bytes asked for.
   virtual void* allocate(std::int64_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
   virtual void upload(std::span<const std::byte> host, DeviceSpan device) = 0;

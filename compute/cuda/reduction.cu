@@ -1,7 +1,7 @@
 // Defines: ordered_sum, sum_of_squares, ordered_sum_and_squares.
 //
 // One pass: each addend is read once, the sum is written once, and the squares are taken from registers.
-#include <array>
+#include <algorithm>
 
 #include "compute/cuda/kernels.h"
 #include "compute/cuda/piece_kernels.h"
@@ -117,9 +117,9 @@ void run(Queue& queue, std::span<const ConstDeviceSpan> addends, std::span<const
          const Pieces& pieces, double* squares) {
   const std::size_t levels = levels_of_sum_tree(addends.size(), tree);
   require(levels <= kMaxLevels, "ordered_sum: the tree holds more than 13 partial sums at once");
-  const std::size_t shared_bytes = (levels - 1) * kPieceThreads * sizeof(float4);
-  launch(grid, kPieceThreads, shared_bytes, queue.stream(), sum_pieces, program_of(addends, tree, sum), pieces,
-         can_load_whole(addends, sum), static_cast<float*>(sum.data), squares);
+  const std::size_t waiting = std::max<std::size_t>(levels, 2) - 1;
+  launch(grid, kPieceThreads, waiting * kPieceThreads * sizeof(float4), queue.stream(), sum_pieces,
+         program_of(addends, tree, sum), pieces, can_load_whole(addends, sum), static_cast<float*>(sum.data), squares);
 }
 
 void check_parts(std::span<const ElementRange> parts, std::int64_t size) {
