@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <memory>
+#include <string>
 
 #include "comm/communicator.h"
 
@@ -22,6 +23,8 @@ class MpiSession {
   ~MpiSession();
 
   [[nodiscard]] Communicator& world() { return *world_; }
+  /// "Open MPI v4.1.4"
+  [[nodiscard]] static std::string library();
   /// Prints "ballast: [rank 3 on node07] <message>" to stderr, once per job where the failure is common to all, and
   /// ends every worker within seconds with the error's exit code.
   [[noreturn]] void abort(const std::exception& error);

@@ -11,12 +11,6 @@ namespace ballast {
 
 namespace {
 
-std::string folder_of_plugins() {
-  std::error_code ignored;  // without /proc the loader looks in its own folders and says so
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  return (program.parent_path().parent_path() / "lib" / "ballast").string();
-}
-
 std::string last_words_of_loader() {
   const char* words = dlerror();
   return words == nullptr ? "the loader gives no reason" : words;
@@ -24,8 +18,15 @@ std::string last_words_of_loader() {
 
 }  // namespace
 
+std::string Plugin::folder_of(const std::string& folder) {
+  if (!folder.empty()) return folder;
+  std::error_code ignored;  // without /proc the loader looks in its own folders and says so
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  return (program.parent_path().parent_path() / "lib" / "ballast").string();
+}
+
 Plugin Plugin::open(const std::string& folder, const std::string& file) {
-  const std::string path = (folder.empty() ? folder_of_plugins() : folder) + "/" + file;
+  const std::string path = folder_of(folder) + "/" + file;
   // Local: two plugins, and the program, hold copies of the same rooms, and each must use its own.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (library == nullptr) throw ConfigError(last_words_of_loader());

@@ -16,6 +16,9 @@ class Plugin {
   /// the loader's words, and for a library of another version.
   [[nodiscard]] static Plugin open(const std::string& folder, const std::string& file);
 
+  /// Where open() looks.
+  [[nodiscard]] static std::string folder_of(const std::string& folder);
+
   /// The function of this name and type, for example symbol<int (*)()>("ballast_plugin_version"). Throws ConfigError.
   template <class Function>
   [[nodiscard]] Function symbol(const char* name) const {

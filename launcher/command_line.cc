@@ -25,6 +25,7 @@ struct Parsed {
   PlanCommand plan;
   ConfigCommand config;
   BenchCommand bench;
+  DoctorCommand doctor;
   std::vector<std::string> topic;
 };
 
@@ -136,6 +137,9 @@ void add_benches(CLI::App& app, BenchCommand& to) {
           ->type_name("N")
           ->check(number_in(0, 65536));
     }
+    one->add_option("--backend", to.backend, "Hardware: auto, cpu or cuda (default auto, or as the job says)")
+        ->type_name("B")
+        ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
     one->add_flag("--json", to.json, "Print one JSON object (docs/json.md)");
     one->footer(bench.footer);
   }
@@ -161,6 +165,14 @@ void add_planning(CLI::App& app, Parsed& to) {
   config->footer("Examples:\n  ballast config job.toml optimizer.lr=3e-4\n  ballast config --defaults > job.toml");
 
   add_benches(app, to.bench);
+
+  CLI::App* doctor =
+      app.add_subcommand("doctor", "Say what a job finds here: processor, MPI, GPUs, libraries, workers");
+  doctor->add_option("SETTINGS", to.doctor.overrides, kOverrides)->type_name("");
+  doctor->add_flag("--json", to.doctor.json, "Print one JSON object (docs/json.md)");
+  doctor->footer(
+      "What is missing is said in the words of the loader or the driver, and is no failure: the exit code is 0.\n\n"
+      "Examples:\n  ballast doctor\n  mpirun -n 4 ballast doctor compute.backend=cuda");
 
   CLI::App* help = app.add_subcommand("help", "Explain a command, a section of the job file, or a key");
   help->add_option("TOPIC", to.topic, "For example: train, optimizer, optimizer.lr, bench gemm")->type_name("");
@@ -313,6 +325,7 @@ Command chosen_command(CLI::App& app, Parsed& parsed) {
   if (name == "plan") return std::move(parsed.plan);
   if (name == "config") return std::move(parsed.config);
   if (name == "bench") return std::move(parsed.bench);
+  if (name == "doctor") return std::move(parsed.doctor);
   if (name == "help") return TextCommand{help_on(app, parsed.topic)};
   return TextCommand{"ballast " + std::string(version()) + "\n"};
 }

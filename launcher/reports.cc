@@ -86,4 +86,35 @@ std::string to_json(const PlanReport& report) {
                {"checkpoint_bytes", report.checkpoint_bytes}});
 }
 
+std::string to_json(const DoctorReport& report) {
+  const auto text_or_null = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
+  Json workers = Json::array(), devices = Json::array();
+  for (const DoctorReport::Worker& worker : report.workers) {
+    workers.push_back({{"host", worker.host}, {"cores", worker.cores}, {"device", text_or_null(worker.device)}});
+  }
+  for (const Device& device : report.devices.devices) {
+    devices.push_back({{"name", device.name},
+                       {"compute_capability", device.compute_capability},
+                       {"memory_bytes", device.memory_bytes},
+                       {"processors", device.processors},
+                       {"peer_access", device.peer_access}});
+  }
+  return line({{"version", report.version},
+               {"mpi", report.mpi},
+               {"cpu", report.cpu},
+               {"memory_bytes", report.memory_bytes},
+               {"available_bytes", report.available_bytes},
+               {"workers", workers},
+               {"backend", text_or_null(report.backend)},
+               {"backend_note", text_or_null(report.backend_note)},
+               {"plugins", report.plugins},
+               {"devices", devices},
+               {"driver", text_or_null(report.devices.driver)},
+               {"toolkit", text_or_null(report.devices.toolkit)},
+               {"library", text_or_null(report.devices.library)},
+               {"devices_problem", text_or_null(report.devices.problem)},
+               {"transport", text_or_null(report.transport)},
+               {"transport_problem", text_or_null(report.transport_problem)}});
+}
+
 }  // namespace ballast

@@ -1,5 +1,5 @@
-// Defines: what eval, inspect, verify and plan found, as plain values, and its form as JSON (docs/json.md). Wraps
-// nlohmann-json.
+// Defines: what eval, inspect, verify, plan and doctor found, as plain values, and its form as JSON (docs/json.md).
+// Wraps nlohmann-json.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "checkpoints/checkpoint.h"
+#include "compute/devices.h"
 #include "launcher/tensor_summary.h"
 
 namespace ballast {
@@ -56,10 +57,28 @@ struct PlanReport {
   [[nodiscard]] std::int64_t memory() const { return values + gradients + optimizer + activations + snapshot; }
 };
 
+struct DoctorReport {
+  struct Worker {
+    std::string host;
+    int cores = 0;       ///< that it may use
+    std::string device;  ///< "0: NVIDIA H100 80GB HBM3"; empty: none for it
+  };
+  std::string version, mpi;
+  std::string cpu;                                     ///< of rank 0: description of its cpu backend
+  std::int64_t memory_bytes = 0, available_bytes = 0;  ///< of rank 0's node
+  std::vector<Worker> workers;                         ///< by rank
+  std::string plugins;                                 ///< folder
+  DeviceReport devices;                                ///< of rank 0's node
+  std::string transport, transport_problem;            ///< "NCCL 2.28.9"; why there is none
+  std::string backend;                                 ///< what a job computes on; empty: it would fail
+  std::string backend_note;                            ///< why, or what to know about the choice
+};
+
 /// One line each, with a newline.
 [[nodiscard]] std::string to_json(const EvalReport& report);
 [[nodiscard]] std::string to_json(const InspectReport& report);
 [[nodiscard]] std::string to_json(const VerifyReport& report);
 [[nodiscard]] std::string to_json(const PlanReport& report);
+[[nodiscard]] std::string to_json(const DoctorReport& report);
 
 }  // namespace ballast

@@ -39,11 +39,13 @@ std::string count(std::int64_t number, const char* what) {
 /// What is missing on a node; empty where each of its workers has a device.
 std::string shortage_of(const NodeDevices& node) {
   if (node.devices >= node.workers) return "";
-  if (node.devices == 0) return node.host + ": " + (node.problem.empty() ? "there is no device" : node.problem);
+  if (node.devices == 0) {
+    return "there is no device on " + node.host + (node.problem.empty() ? "" : " (" + node.problem + ")");
+  }
   return node.host + " has " + count(node.workers, "worker") + " and " + count(node.devices, "CUDA device") +
          ", and every worker needs one of its own: start at most " + std::to_string(node.devices) +
          " there (mpirun --map-by ppr:" + std::to_string(node.devices) +
-         ":node), or let CUDA_VISIBLE_DEVICES name more";
+         ":node), or let CUDA_VISIBLE_DEVICES show every worker more of them (Slurm: --gpus-per-node)";
 }
 
 /// Of the first node, by rank, that is short of devices.
@@ -72,7 +74,7 @@ DeviceChoice choose_device(Communicator& world, const std::string& asked, const 
   const Shortage shortage = shortage_anywhere(world, *node, look_at_node(*node, mine));
   if (shortage.text.empty()) return {.backend = "cuda", .device = node->rank()};
   if (asked == "cuda") {
-    throw ConfigError("compute.backend = \"cuda\" but " + shortage.text + ". \"auto\" or \"cpu\" computes without");
+    throw ConfigError("compute.backend = \"cuda\" but " + shortage.text + "; \"auto\" and \"cpu\" do without");
   }
   DeviceChoice choice{.backend = "cpu"};
   if (!shortage.none_at_all)

@@ -17,8 +17,9 @@ SumPlan plan_of(Communicator& world, const Partition& partition, int shards) {
 }
 
 std::vector<Buffer> gradient_buffers(Backend& backend, std::int64_t flat_size, ShardRange mine, int shards) {
-  std::vector<Buffer> buffers;
   const int count = fragments_of(mine, shards).buffers;
+  std::vector<Buffer> buffers;
+  buffers.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) buffers.emplace_back(backend, flat_size, DType::kF32);
   return buffers;
 }
@@ -40,8 +41,8 @@ DeviceAllReduce::DeviceAllReduce(Communicator& world, Backend& backend, std::int
       gradients_(backend, shards_of(rank_, workers_, options.shards), options.shards, buffer_spans(), partition_),
       slice_parts_(blocks_in(plan_.my_slices, blocks_)),
       squares_(blocks_.size(), 0.0),
-      exchange_(std::move(exchange)),
-      native_(options.native && workers_ > 1) {
+      native_(options.native && workers_ > 1),
+      exchange_(std::move(exchange)) {
   backend_.zero(values());
   if (bf16) backend_.zero(compute_values());
   if (native_) {
@@ -51,13 +52,9 @@ DeviceAllReduce::DeviceAllReduce(Communicator& world, Backend& backend, std::int
   }
 }
 
-DeviceAllReduce::~DeviceAllReduce() {
-  // A worker that fails must not wait for the others: its error would never be printed.
-  if (std::uncaught_exceptions() > exceptions_) exchange_->abort();
-}
-
 std::vector<DeviceSpan> DeviceAllReduce::buffer_spans() const {
   std::vector<DeviceSpan> spans;
+  spans.reserve(buffers_.size());
   for (const Buffer& buffer : buffers_) spans.push_back(buffer.span());
   return spans;
 }

@@ -5,7 +5,6 @@
 // while it does, so that a worker that is gone ends the job instead of hanging it.
 #pragma once
 
-#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,7 +21,6 @@ class DeviceAllReduce final : public SplitAllReduce {
   /// See make_split_allreduce. `exchange` is not null; NoExchange for a single worker.
   DeviceAllReduce(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks, bool bf16,
                   const SplitAllReduceOptions& options, std::unique_ptr<DeviceExchange> exchange);
-  ~DeviceAllReduce() override;
 
   [[nodiscard]] ShardRange my_shards() const override { return gradients_.shards(); }
   [[nodiscard]] const std::vector<Block>& blocks() const override { return blocks_; }
@@ -57,11 +55,10 @@ class DeviceAllReduce final : public SplitAllReduce {
   ShardGradients gradients_;
   std::vector<std::vector<ElementRange>> slice_parts_;  ///< blocks of my slices, from the slice's begin
   std::vector<double> squares_;
-  std::unique_ptr<DeviceExchange> exchange_;
-  std::unique_ptr<SliceExchange> slices_;
   bool native_;
   std::vector<int> marks_;  ///< of the buckets that have left in this step
-  int exceptions_ = std::uncaught_exceptions();
+  std::unique_ptr<SliceExchange> slices_;
+  std::unique_ptr<DeviceExchange> exchange_;  ///< last: it ends before the memory goes
 };
 
 }  // namespace ballast

@@ -8,7 +8,8 @@ namespace ballast {
 /// Transfers run in the order in which they are handed over, beside the backend's queue: after_compute() and
 /// before_compute() order the two. Every worker hands over the same collectives and matching transfers, in one order.
 /// Calls may return before the work is done. All throw Error, with the rank in the text, when a transfer has failed or
-/// the others do not answer in time; what is under way is then aborted.
+/// the others do not answer in time; what is under way is then aborted. So it is when the exchange is destroyed while
+/// an exception is on its way out: a worker that fails must not wait for the others, or its error would not be printed.
 class DeviceExchange {
  public:
   DeviceExchange() = default;
@@ -39,8 +40,6 @@ class DeviceExchange {
   virtual void wait() = 0;
   /// Throws when a transfer has failed.
   virtual void check() = 0;
-  /// Ends what is under way, finished or not: nothing waits for the others any more.
-  virtual void abort() noexcept = 0;
 };
 
 }  // namespace ballast

@@ -19,7 +19,6 @@ class NoExchange final : public DeviceExchange {
   void before_compute(int) override {}
   void wait() override {}
   void check() override {}
-  void abort() noexcept override {}
 
  private:
   static void refuse() { throw Error("DeviceExchange: a worker that is alone has nobody to exchange with"); }

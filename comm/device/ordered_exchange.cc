@@ -42,6 +42,7 @@ DeviceSpan OrderedExchange::incoming(int index, const Addend& addend) const {
 /// Adds up the parts first where there are several.
 ConstDeviceSpan OrderedExchange::outgoing(const OutgoingSum& sum, std::int64_t offset) const {
   std::vector<ConstDeviceSpan> parts;
+  parts.reserve(sum.parts.size());
   for (const LocalSum& part : sum.parts) {
     parts.push_back(
         parts_.gradients[static_cast<std::size_t>(part.buffer)].subspan(sum.slice.begin, elements_of(sum.slice)));

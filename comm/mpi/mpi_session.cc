@@ -2,6 +2,7 @@
 
 #include <mpi.h>
 
+#include <array>
 #include <cstdlib>
 #include <exception>
 
@@ -47,6 +48,15 @@ MpiSession::~MpiSession() {
   }
   world_.reset();
   MPI_Finalize();
+}
+
+// Libraries append a good deal more, behind a comma or in further lines.
+std::string MpiSession::library() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  check_mpi(MPI_Get_library_version(text.data(), &length));
+  const std::string all(text.data(), static_cast<std::size_t>(length));
+  return all.substr(0, all.find_first_of(",\n"));
 }
 
 void MpiSession::abort(const std::exception& error) { end_job(error); }

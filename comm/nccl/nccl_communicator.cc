@@ -37,6 +37,7 @@ NcclCommunicator::NcclCommunicator(Communicator& world, double timeout_seconds)
 }
 
 NcclCommunicator::~NcclCommunicator() {
+  if (std::uncaught_exceptions() > exceptions_) abort();
   if (group_ == nullptr) return;
   try {
     complete(ncclCommFinalize(group_), "ncclCommFinalize");  // waits for the others' last transfers

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
+#include <exception>
 #include <functional>
 #include <string>
 
@@ -32,7 +33,6 @@ class NcclCommunicator {
   void check();
   /// Waits for the work of the stream.
   void wait(cudaStream_t stream);
-  void abort() noexcept;
 
  private:
   /// Asks `done` until it says so.
@@ -40,10 +40,12 @@ class NcclCommunicator {
   [[nodiscard]] bool settled(const char* call);
   [[noreturn]] void fail(ncclResult_t result, const char* call);
   [[noreturn]] void give_up(const char* what);
+  void abort() noexcept;
 
   int rank_;
   double timeout_seconds_;
   ncclComm_t group_ = nullptr;
+  int exceptions_ = std::uncaught_exceptions();
 };
 
 }  // namespace ballast::nccl

@@ -29,7 +29,6 @@ class NcclExchange final : public DeviceExchange {
   void before_compute(int mark) override;
   void wait() override;
   void check() override { group_.check(); }
-  void abort() noexcept override { group_.abort(); }
 
  private:
   cudaStream_t compute_;

@@ -28,6 +28,7 @@ NodeAllReduce::NodeAllReduce(Communicator& world, Backend& backend, std::int64_t
 std::vector<DeviceSpan> NodeAllReduce::my_buffers() const {
   const int count = shared_->fragments[static_cast<std::size_t>(shared_->group->rank())].buffers;
   std::vector<DeviceSpan> buffers;
+  buffers.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) buffers.push_back(shared_->memory.gradients(shared_->node->rank(), i));
   return buffers;
 }

@@ -2,10 +2,25 @@
 
 #include <cstdio>
 
+#include "launcher/agreement.h"
+#include "launcher/config.h"
 #include "launcher/workers.h"
+#include "runtime/devices.h"
 #include "runtime/threads.h"
 
 namespace ballast {
+
+namespace {
+
+/// Collective. Of the job, where the benchmark has one; --backend wins.
+ComputeSection compute_of(const BenchCommand& command, Communicator& world) {
+  const auto load = [&] { return load_config(command.job, {command.overrides, process_environment()}); };
+  ComputeSection compute = agree_on_config(world, load).config.compute;
+  if (!command.backend.empty()) compute.backend = command.backend;
+  return compute;
+}
+
+}  // namespace
 
 const std::vector<Bench>& benches() {
   static const std::vector<Bench> kBenches = {
@@ -59,11 +74,11 @@ ExitCode run_on_workers(const BenchCommand& command, Process& process,
                         const std::function<BenchText(BenchSite&)>& body) {
   return run_as_worker(process, [&](Communicator& world) {
     const ThreadChoice threads = threads_for_worker(world, command.threads);
-    if (world.rank() == 0 && !threads.warning.empty()) {
-      std::fprintf(stderr, "ballast: warning: %s\n", threads.warning.c_str());
+    const WorkerBackend worker = make_worker_backend(world, compute_of(command, world), threads.threads);
+    for (const std::string& warning : {threads.warning, worker.warning}) {
+      if (world.rank() == 0 && !warning.empty()) std::fprintf(stderr, "ballast: warning: %s\n", warning.c_str());
     }
-    const auto backend = make_backend({.name = "cpu", .threads = threads.threads});
-    BenchSite site{world, *backend};
+    BenchSite site{world, *worker.backend};
     const BenchText text = body(site);
     if (world.rank() == 0) std::fputs((command.json ? text.json : text.table).c_str(), stdout);
     return ExitCode::kOk;

@@ -44,7 +44,7 @@ struct BenchText {
   std::string json;  ///< one line with its newline
 };
 
-/// Starts MPI and a CPU backend on every worker, runs `body` on all of them, and prints on rank 0.
+/// Starts MPI and a backend on every worker, runs `body` on all of them, and prints on rank 0.
 [[nodiscard]] ExitCode run_on_workers(const BenchCommand& command, Process& process,
                                       const std::function<BenchText(BenchSite&)>& body);
 

@@ -72,7 +72,8 @@ class Weighing {
     const auto least = static_cast<std::int64_t>(std::bit_ceil(static_cast<unsigned>(workers)));
     return {.shards = static_cast<int>(config.batch.shards > 0 ? config.batch.shards : least),
             .coordinators = static_cast<int>(config.comm.coordinators),
-            .share_memory = config.comm.share_memory};
+            .share_memory = config.comm.share_memory,
+            .plugins = config.compute.plugins};
   }
 
   ParameterTable parameters_;

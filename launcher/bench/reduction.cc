@@ -81,8 +81,7 @@ class UnorderedStep final : public ReductionStep {
 
   void run() override {
     const DeviceSpan sum = gradients_.span();
-    backend_.synchronize();
-    unordered_sum(std::span(static_cast<float*>(sum.data), static_cast<std::size_t>(sum.size)));
+    sum_over_workers(sum);
     const double norm = std::sqrt(backend_.sum_of_squares(sum));
     UpdateRule rule = optimizer_->rule(++step_, adamw_with_clipping().optimizer.lr);
     rule.gradient_scale = norm > kClip ? static_cast<float>(kClip / norm) : 1.0F;
@@ -91,10 +90,25 @@ class UnorderedStep final : public ReductionStep {
   }
 
  private:
+  /// MPI adds up in memory of the host: a device's gradients go there and come back.
+  void sum_over_workers(DeviceSpan sum) {
+    const auto size = static_cast<std::size_t>(sum.size);
+    if (backend_.host_addressable()) {
+      backend_.synchronize();
+      return unordered_sum(std::span(static_cast<float*>(sum.data), size));
+    }
+    host_.resize(size);
+    backend_.download(sum, std::as_writable_bytes(std::span(host_)));
+    backend_.synchronize();
+    unordered_sum(host_);
+    backend_.upload(std::as_bytes(std::span(host_)), sum);
+  }
+
   Backend& backend_;
   std::unique_ptr<Optimizer> optimizer_;
   Buffer numbers_;  // the values, and where the gradients of each step come from
   Buffer gradients_, m_, v_;
+  std::vector<float> host_;
   std::int64_t step_ = 0;
 };
 

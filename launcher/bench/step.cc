@@ -141,9 +141,9 @@ Json json_of(const StepBenchReport& report) {
 
 ExitCode bench_step_of_job(const BenchCommand& command, Process& process) {
   return run_as_worker(process, [&](Communicator& world) {
-    const auto load = [&] {
-      return load_config(command.job, {command.overrides, process_environment(), ConfigUse::kTrain});
-    };
+    std::vector<std::string> settings = command.overrides;
+    if (!command.backend.empty()) settings.push_back("compute.backend=" + command.backend);
+    const auto load = [&] { return load_config(command.job, {settings, process_environment(), ConfigUse::kTrain}); };
     const AgreedConfig agreed = agree_on_config(world, load);
     const StepBenchReport report = bench_step(agreed.config, world, {.seconds = command.seconds});
     if (world.rank() == 0) std::fputs((command.json ? json_of(report).dump() + '\n' : text_of(report)).c_str(), stdout);

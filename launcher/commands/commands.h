@@ -56,6 +56,11 @@ struct BenchCommand {
   std::string precision = "both";  ///< "f32" | "bf16" | "both"
   double seconds = 10.0;           ///< about, in all
   std::int64_t threads = 0;        ///< of a worker; 0: its share of the node's cores
+  std::string backend;             ///< "auto" | "cpu" | "cuda"; "": as the job or a variable says
+  bool json = false;
+};
+struct DoctorCommand {
+  std::vector<std::string> overrides;
   bool json = false;
 };
 /// A help or version text.
@@ -64,7 +69,7 @@ struct TextCommand {
 };
 
 using Command = std::variant<TrainCommand, EvalCommand, GenerateCommand, InspectCommand, VerifyCommand, PlanCommand,
-                             ConfigCommand, BenchCommand, TextCommand>;
+                             ConfigCommand, BenchCommand, DoctorCommand, TextCommand>;
 
 /// main's own arguments: MPI wants to see them.
 struct Process {
@@ -80,6 +85,7 @@ ExitCode run(const VerifyCommand& command, Process& process);
 ExitCode run(const PlanCommand& command, Process& process);
 ExitCode run(const ConfigCommand& command, Process& process);
 ExitCode run(const BenchCommand& command, Process& process);
+ExitCode run(const DoctorCommand& command, Process& process);
 ExitCode run(const TextCommand& command, Process& process);
 
 }  // namespace ballast

@@ -94,6 +94,12 @@ TEST_F(NcclCommunicatorWithAScript, ReportsAFailureOfTheDevice) {
   EXPECT_EQ(script_.aborted, 1);
 }
 
+TEST_F(NcclCommunicatorWithAScript, AbortsWhenItsWorkerFailsForAnotherReason) {
+  EXPECT_EQ(error_of([](NcclCommunicator&) { throw DataError("train.bin: damaged"); }), "train.bin: damaged");
+  EXPECT_EQ(script_.aborted, 1);
+  EXPECT_EQ(script_.destroyed, 0);
+}
+
 TEST_F(NcclCommunicatorWithAScript, AbortsAGroupThatDoesNotComeToAnEnd) {
   script_.finalize = {ncclInProgress};
   script_.states = {ncclInProgress};

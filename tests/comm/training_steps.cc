@@ -45,7 +45,8 @@ float to_bf16(float x) {
 }
 
 std::unique_ptr<Backend> backend_of(const StepsOptions& options) {
-  return options.backend ? options.backend() : std::make_unique<ReferenceBackend>();
+  if (options.backend) return options.backend();
+  return std::make_unique<ReferenceBackend>();
 }
 
 /// Numbers of very different size, so that every change in the order of additions shows.
@@ -172,6 +173,7 @@ class Training {
     backend_->download(span, std::as_writable_bytes(std::span(halves)));
     backend_->synchronize();
     std::vector<float> numbers;
+    numbers.reserve(halves.size());
     for (const std::uint16_t half : halves) numbers.push_back(std::bit_cast<float>(std::uint32_t{half} << 16));
     return numbers;
   }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "tests/launcher/run_program.h"
 
@@ -64,6 +65,21 @@ TEST_F(ProgramUnderMpirun, OnlyOneWorkerSpeaks) {
   EXPECT_NE(first, std::string::npos);
   EXPECT_EQ(outcome.output.find("step 3/4", first + 1), std::string::npos) << outcome.output;
   EXPECT_THAT(outcome.output, Not(HasSubstr("\033")));
+}
+
+TEST_F(ProgramUnderMpirun, DoctorListsEveryWorkerOnce) {
+  const Outcome outcome = ballast(3, "doctor --json compute.plugins=/none");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  const auto report = nlohmann::json::parse(outcome.output);
+  EXPECT_EQ(report["workers"].size(), 3U);
+}
+
+TEST_F(ProgramUnderMpirun, CudaWithoutDevicesIsOneLineForAllWorkers) {
+  const Outcome outcome =
+      ballast(3, "train " + job() + " job.dir=" + run() + " compute.backend=cuda compute.plugins=/none");
+  EXPECT_EQ(outcome.code, 78);
+  EXPECT_THAT(outcome.output, HasSubstr("/none/ballast_cuda.so: cannot open"));
+  EXPECT_EQ(std::count(outcome.output.begin(), outcome.output.end(), '\n'), 1) << outcome.output;
 }
 
 TEST_F(ProgramUnderMpirun, CheckpointsServeAnyNumberOfWorkers) {

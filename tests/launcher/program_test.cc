@@ -213,6 +213,56 @@ TEST_F(Program, PlanSpeaksOfTheSameWeightsAsTheCheckpoint) {
   EXPECT_THAT(ballast("plan --verbose " + job()).output, HasSubstr("Operations:"));
 }
 
+// No plugin lies in that folder, on whatever machine this runs: the loader says so.
+TEST_F(Program, CudaWithoutItsPluginIsExitCode78AndTheLoadersWords) {
+  const std::string nowhere = " compute.plugins=" + folder_->path() + "/none";
+  const Outcome outcome =
+      ballast("train " + job() + " job.dir=" + folder_->path() + "/cuda compute.backend=cuda" + nowhere);
+  EXPECT_EQ(outcome.code, 78);
+  EXPECT_THAT(outcome.output, StartsWith("ballast: compute.backend = \"cuda\" but "));
+  EXPECT_THAT(outcome.output, HasSubstr("/none/ballast_cuda.so: cannot open shared object file"));
+  EXPECT_EQ(std::count(outcome.output.begin(), outcome.output.end(), '\n'), 1) << outcome.output;
+  EXPECT_EQ(ballast("eval " + run() + " compute.backend=cuda" + nowhere).code, 78);
+  EXPECT_EQ(run_program("BALLAST_COMPUTE_PLUGINS=/none " PROGRAM " bench gemm --backend cuda").code, 78);
+}
+
+TEST_F(Program, AutoWithoutPluginsTrainsOnTheProcessor) {
+  const Outcome outcome =
+      ballast("train " + job() + " job.dir=" + folder_->path() + "/auto compute.plugins=" + folder_->path() + "/none");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("(cpu: "));
+  EXPECT_THAT(outcome.output, Not(HasSubstr("warning"))) << "no device, nothing to warn of";
+}
+
+TEST_F(Program, DoctorSaysWhatIsHereAndWhyThereIsNotMore) {
+  const std::string nowhere = " compute.plugins=" + folder_->path() + "/none";
+  const Outcome text = ballast("doctor" + nowhere);
+  EXPECT_EQ(text.code, 0) << text.output;
+  for (const char* word : {"Ballast", "MPI", "cpu: ", "memory", "rank", "cores", "A job computes here on: cpu"}) {
+    EXPECT_THAT(text.output, HasSubstr(word));
+  }
+  EXPECT_THAT(text.output, HasSubstr("/none/ballast_cuda.so: cannot open shared object file"));
+  EXPECT_THAT(text.output, HasSubstr("/none/ballast_nccl.so: cannot open shared object file"));
+  const json report = json::parse(ballast("doctor --json" + nowhere).output);
+  EXPECT_EQ(keys_of(report),
+            (std::set<std::string>{"version", "mpi", "cpu", "memory_bytes", "available_bytes", "workers", "backend",
+                                   "backend_note", "plugins", "devices", "driver", "toolkit", "library",
+                                   "devices_problem", "transport", "transport_problem"}));
+  EXPECT_EQ(report["plugins"], folder_->path() + "/none");
+  EXPECT_EQ(report["backend"], "cpu");
+  EXPECT_TRUE(report["backend_note"].is_null());
+  EXPECT_TRUE(report["transport"].is_null());
+  ASSERT_EQ(report["workers"].size(), 1U);
+  EXPECT_GT(report["workers"][0]["cores"], 0);
+  EXPECT_TRUE(report["workers"][0]["device"].is_null());
+}
+
+TEST_F(Program, DoctorIsNotIllWhereAJobWouldFail) {
+  const Outcome outcome = ballast("doctor compute.backend=cuda compute.plugins=" + folder_->path() + "/none");
+  EXPECT_EQ(outcome.code, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("A job ends here: compute.backend = \"cuda\" but there is no device on "));
+}
+
 TEST_F(Program, GenerateNeedsAModelOfText) {
   const Outcome outcome = ballast("generate " + run());
   EXPECT_EQ(outcome.code, 78);

@@ -90,7 +90,7 @@ TEST(Devices, CudaWithTooFewNamesNodeWorkersAndDevicesToEveryWorker) {
 }
 
 TEST(Devices, CudaWithoutADeviceSaysTheDriversWords) {
-  EXPECT_THAT(refusal("cuda", {2, 0}), HasSubstr(": the driver is not there"));
+  EXPECT_THAT(refusal("cuda", {2, 0}), HasSubstr("(the driver is not there)"));
 }
 
 // With CUDA_VISIBLE_DEVICES set differently for the workers of a node, the fewest count.

@@ -28,7 +28,6 @@ class HostExchange final : public DeviceExchange {
   void before_compute(int mark) override;
   void wait() override;
   void check() override {}
-  void abort() noexcept override {}
 
  private:
   std::unique_ptr<Communicator> world_;

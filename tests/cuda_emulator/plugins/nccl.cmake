@@ -1,9 +1,5 @@
 # The NCCL plugin's own sources against the emulator, whose NCCL goes over MPI.
-find_package(NCCL 2.18 QUIET)
-if(NCCL_INCLUDE_DIR)
-  include(${PROJECT_SOURCE_DIR}/comm/nccl/sources.cmake)
-  ballast_plugin(ballast_nccl_emulated FILE ballast_nccl FOLDER emulated
-    SOURCES ${ballast_nccl_sources}
-    LINKS ballast_compute cuda_emulator)
-  target_include_directories(ballast_nccl_emulated SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
-endif()
+include(${PROJECT_SOURCE_DIR}/comm/nccl/sources.cmake)
+ballast_plugin(ballast_nccl_emulated FILE ballast_nccl FOLDER emulated
+  SOURCES ${ballast_nccl_sources}
+  LINKS ballast_compute cuda_emulator)
