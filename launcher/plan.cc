@@ -83,7 +83,7 @@ PlanReport make_plan(const JobConfig& config, int workers) {
   plan.tensors = parameters.count();
   plan.flops_per_step = model.flops_per_sample() * static_cast<double>(config.batch.size);
   plan.values = flat * (size_of(DType::kF32) + (compute == DType::kBF16 ? size_of(DType::kBF16) : 0));
-  plan.values_shared = config.comm.share_memory && workers > 1;
+  plan.values_shared = config.comm.share_memory && config.compute.backend != "cuda" && workers > 1;
   plan.gradients = flat * size_of(DType::kF32) * subtrees;
   plan.optimizer = share(states, coordinators);
   plan.activations = model.arena_bytes();

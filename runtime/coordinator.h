@@ -60,7 +60,7 @@ class Coordinator {
   void load(const Checkpoint& checkpoint);
 
   [[nodiscard]] const std::vector<TensorSpec>& tensors() const { return tensors_; }
-  /// My part of every tensor, in the live memory: copy before the next update.
+  /// My part of every tensor, in the live memory: for downloads that begin before the next update.
   [[nodiscard]] std::vector<ConstTensorPiece> pieces() const;
 
  private:

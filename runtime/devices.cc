@@ -45,7 +45,7 @@ std::string shortage_of(const NodeDevices& node) {
   return node.host + " has " + count(node.workers, "worker") + " and " + count(node.devices, "CUDA device") +
          ", and every worker needs one of its own: start at most " + std::to_string(node.devices) +
          " there (mpirun --map-by ppr:" + std::to_string(node.devices) +
-         ":node), or let CUDA_VISIBLE_DEVICES name more";
+         ":node), or let CUDA_VISIBLE_DEVICES show every worker more of them (Slurm: --gpus-per-node)";
 }
 
 /// Of the first node, by rank, that is short of devices.

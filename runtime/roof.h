@@ -14,9 +14,10 @@ struct Roof {
 
 /// Collective; equal on every worker. Takes about `seconds` and what one unmeasured call of each kind needs (some 10
 /// ms): half of the time for the best of several products c_MN = a_MK b_NK^T with M, N, K = 512, 1024, 1024 in
-/// `compute` (f32 or bf16), half for the best of several passes over two arrays of 64 MiB each, with all threads of
-/// the backend. Below 0.2 seconds all of it goes to the products, memory_bytes is 0, and no more than 10 MiB are used:
-/// touching arrays beyond the caches for the first time would take longer than that.
+/// `compute` (f32 or bf16), and of larger ones on a device that is done with these in less than a millisecond, half for
+/// the best of several passes over two arrays of 64 MiB each, with all threads of the backend. Below 0.2 seconds all of
+/// it goes to the products, memory_bytes is 0, and no more than 10 MiB are used: touching arrays beyond the caches for
+/// the first time would take longer than that.
 [[nodiscard]] Roof measure_roof(Backend& backend, Communicator& world, DType compute, double seconds);
 
 }  // namespace ballast

@@ -10,7 +10,8 @@ namespace ballast::cuda {
 
 namespace {
 
-constexpr std::size_t kWorkspace = std::size_t{32} << 20;  // what cuBLAS itself takes on Hopper; enough for any product
+constexpr std::size_t kWorkspace = std::size_t{32}
+                                   << 20;  // most that an algorithm may need: what cuBLAS itself takes on Hopper
 
 void check(cublasStatus_t status, std::source_location where = std::source_location::current()) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
@@ -70,7 +71,7 @@ const void* epilogue_bias(Queue& queue, ConstDeviceSpan bias, DType dtype) {
 
 }  // namespace
 
-Matmul::Matmul(bool tf32) : tf32_(tf32), handle_(make_handle()), workspace_(make_device_memory(kWorkspace)) {}
+Matmul::Matmul(bool tf32) : tf32_(tf32), handle_(make_handle()) {}
 
 Matmul::Description Matmul::describe(const Key& key) const {
   cublasLtMatmulDesc_t made = nullptr;
@@ -83,7 +84,7 @@ Matmul::Description Matmul::describe(const Key& key) const {
   return description;
 }
 
-cublasLtMatmulAlgo_t Matmul::choose_algorithm(const Key& key, const Plan& plan) const {
+void Matmul::choose_algorithm(const Key& key, Plan& plan) const {
   cublasLtMatmulPreference_t made = nullptr;
   check(cublasLtMatmulPreferenceCreate(&made));
   const Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy> preference(made);
@@ -103,7 +104,8 @@ cublasLtMatmulAlgo_t Matmul::choose_algorithm(const Key& key, const Plan& plan) 
                 ", n = " + std::to_string(key.n) + ", k = " + std::to_string(key.k) + " in " + name_of(key.factors));
   }
   check(status);
-  return best.algo;
+  plan.algorithm = best.algo;
+  plan.workspace = best.workspaceSize;
 }
 
 Matmul::Plan Matmul::make_plan(const Key& key) const {
@@ -112,7 +114,19 @@ Matmul::Plan Matmul::make_plan(const Key& key) const {
   plan.a = Layout(key.transpose_a ? make_layout(key.factors, key.k, key.m) : make_layout(key.factors, key.m, key.k));
   plan.b = Layout(key.transpose_b ? make_layout(key.factors, key.n, key.k) : make_layout(key.factors, key.k, key.n));
   plan.c = Layout(make_layout(key.sum, key.m, key.n));
-  plan.algorithm = choose_algorithm(key, plan);
+  choose_algorithm(key, plan);
+  return plan;
+}
+
+const Matmul::Plan& Matmul::plan_of(const Key& key) {
+  if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
+  const Plan& plan = plans_.emplace(key, make_plan(key)).first->second;
+  if (plan.workspace > workspace_bytes_) {
+    workspace_ = {};  // freeing waits for the products that use it
+    workspace_bytes_ = 0;
+    workspace_ = make_device_memory(plan.workspace);
+    workspace_bytes_ = plan.workspace;
+  }
   return plan;
 }
 
@@ -122,16 +136,14 @@ void Matmul::run(Queue& queue, const MatmulShape& shape, ConstDeviceSpan a, Cons
   if (c.empty()) return;
   const Key key{shape.m,       shape.n, shape.k, shape.transpose_a,    shape.transpose_b,    shape.accumulate,
                 !bias.empty(), a.dtype, c.dtype, alignment_of(a.data), alignment_of(b.data), alignment_of(c.data)};
-  auto found = plans_.find(key);
-  if (found == plans_.end()) found = plans_.emplace(key, make_plan(key)).first;
-  const Plan& plan = found->second;
+  const Plan& plan = plan_of(key);
   if (key.bias) {
     set(plan.description.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue_bias(queue, bias, c.dtype));
   }
   const float alpha = 1.0F;
   const float beta = shape.accumulate ? 1.0F : 0.0F;
   check(cublasLtMatmul(handle_.get(), plan.description.get(), &alpha, b.data, plan.b.get(), a.data, plan.a.get(), &beta,
-                       c.data, plan.c.get(), c.data, plan.c.get(), &plan.algorithm, workspace_.get(), kWorkspace,
+                       c.data, plan.c.get(), c.data, plan.c.get(), &plan.algorithm, workspace_.get(), workspace_bytes_,
                        queue.stream()));
 }
 

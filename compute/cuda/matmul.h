@@ -42,15 +42,18 @@ class Matmul {
     Description description;
     Layout a, b, c;
     cublasLtMatmulAlgo_t algorithm{};
+    std::size_t workspace = 0;  ///< bytes that the algorithm needs
   };
 
   [[nodiscard]] Plan make_plan(const Key& key) const;
   [[nodiscard]] Description describe(const Key& key) const;
-  [[nodiscard]] cublasLtMatmulAlgo_t choose_algorithm(const Key& key, const Plan& plan) const;
+  void choose_algorithm(const Key& key, Plan& plan) const;
+  const Plan& plan_of(const Key& key);
 
   bool tf32_;
   Handle handle_;
-  DeviceMemory workspace_;
+  DeviceMemory workspace_;  ///< for the plan that needs most
+  std::size_t workspace_bytes_ = 0;
   std::map<Key, Plan> plans_;
 };
 

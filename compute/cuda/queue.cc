@@ -71,6 +71,7 @@ void Queue::synchronize() {
     check(cudaStreamSynchronize(stream()));
     downloads_.wait();
   } catch (const Error& error) {
+    returned_.clear();  // their results never came, and their owners may be gone by the next call
     throw Error(std::string(error.what()) + "; the last operations were: " + recent_operations() +
                     ". With CUDA_LAUNCH_BLOCKING=1 in the environment the one that failed is the last",
                 ExitCode::kInternal, error.where());

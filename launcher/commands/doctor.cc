@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <utility>
 
 #include "comm/mpi_session.h"
 #include "comm/transport.h"
@@ -82,8 +83,16 @@ DoctorReport examine(Communicator& world, const ComputeSection& compute) {
   return report;
 }
 
+std::string cuda_text(const DeviceReport& devices) {
+  std::string text = devices.problem;
+  for (const auto& [what, version] :
+       {std::pair("driver ", devices.driver), std::pair("toolkit ", devices.toolkit), std::pair("", devices.library)}) {
+    if (!version.empty()) text += (text.empty() ? "" : ", ") + (what + version);
+  }
+  return text;
+}
+
 std::string machine_table(const DoctorReport& report) {
-  const auto known = [](const std::string& text) { return text.empty() ? std::string("-") : text; };
   Table table("ll");
   table.add({"Ballast", report.version});
   table.add({"MPI", report.mpi});
@@ -91,10 +100,7 @@ std::string machine_table(const DoctorReport& report) {
   table.add({"memory", bytes_text(static_cast<double>(report.memory_bytes)) + ", " +
                            bytes_text(static_cast<double>(report.available_bytes)) + " available"});
   table.add({"plugins", report.plugins});
-  table.add({"CUDA", report.devices.problem.empty()
-                         ? "driver " + known(report.devices.driver) + ", toolkit " + known(report.devices.toolkit) +
-                               ", " + known(report.devices.library)
-                         : report.devices.problem});
+  table.add({"CUDA", cuda_text(report.devices)});
   table.add({"NCCL", report.transport.empty() ? report.transport_problem : report.transport});
   return table.text();
 }

@@ -52,6 +52,11 @@ TEST(CommandLine, ReadsEveryCommand) {
   EXPECT_TRUE(plan.verbose);
   EXPECT_THAT(plan.overrides, ElementsAre("batch.micro=4"));
   EXPECT_TRUE(parse<ConfigCommand>({"config", "--markdown"}).markdown);
+  EXPECT_EQ(parse<BenchCommand>({"bench", "gemm"}).backend, "");
+  EXPECT_EQ(parse<BenchCommand>({"bench", "gemm", "--backend", "cuda"}).backend, "cuda");
+  const auto doctor = parse<DoctorCommand>({"doctor", "--json", "compute.backend=cuda"});
+  EXPECT_TRUE(doctor.json);
+  EXPECT_THAT(doctor.overrides, ElementsAre("compute.backend=cuda"));
   EXPECT_THAT(parse<TextCommand>({"--version"}).text, StartsWith("ballast "));
   EXPECT_EQ(parse<TextCommand>({"version"}).text, parse<TextCommand>({"--version"}).text);
 }
@@ -60,7 +65,7 @@ TEST(CommandLine, HelpNamesEveryCommandAndEveryKey) {
   const std::string help = parse<TextCommand>({"--help"}).text;
   EXPECT_EQ(parse<TextCommand>({"help"}).text, help);
   for (const char* command :
-       {"train", "eval", "generate", "inspect", "verify", "plan", "config", "bench", "help", "version"}) {
+       {"train", "eval", "generate", "inspect", "verify", "plan", "config", "bench", "doctor", "help", "version"}) {
     EXPECT_THAT(help, HasSubstr(std::string("\n  ") + command + ' '));
     EXPECT_THAT(parse<TextCommand>({"help", command}).text, HasSubstr(std::string("ballast ") + command));
   }
@@ -79,6 +84,7 @@ TEST(CommandLine, SaysWhatIsWrongInOneLine) {
   EXPECT_EQ(usage_error({"train"}), "train: JOB is required; see 'ballast help train'");
   EXPECT_EQ(usage_error({"eval", "c", "--jsn"}), "eval: unknown argument '--jsn'; did you mean '--json'?");
   EXPECT_THAT(usage_error({"generate", "c", "--tokens", "many"}), HasSubstr("\"many\" is not a number from 0"));
+  EXPECT_THAT(usage_error({"bench", "gemm", "--backend", "gpu"}), HasSubstr("gpu"));
   EXPECT_THAT(usage_error({"plan", "j", "--workers", "0"}), HasSubstr("\"0\" is not a number from 1 to 65536"));
   EXPECT_EQ(usage_error({"help", "optimzer"}), "no help on 'optimzer'; did you mean 'optimizer'?");
   for (const char* command : {"eval", "generate", "inspect", "verify", "plan"}) {

@@ -47,6 +47,12 @@ TEST(Plan, CountsAPartialSumForEverySubtree) {
   EXPECT_EQ(plan.gradients, 2 * 4 * kWeights);
 }
 
+TEST(Plan, GivesEveryDeviceItsOwnValues) {
+  JobConfig config = small_job();
+  config.compute.backend = "cuda";
+  EXPECT_FALSE(make_plan(config, 4).values_shared);
+}
+
 TEST(Plan, PutsEverythingOnASingleCoordinator) {
   JobConfig config = small_job();
   config.comm.coordinators = 1;

@@ -1,16 +1,9 @@
 // cuda_emulator_scenario NAME: exit code 0 when the scenario's result is right, 1 and "wrong result" when it is not.
 #include <cstdio>
-#include <cstdlib>
 
 #include "scenario.h"
 
 namespace cuda_emulator::scenarios {
-
-void check(cudaError_t error) {
-  if (error == cudaSuccess) return;
-  std::fprintf(stderr, "%s\n", cudaGetErrorString(error));
-  std::exit(2);
-}
 
 namespace {
 

@@ -111,6 +111,11 @@ bool launch_is_too_large() {
   return refused && cudaGetLastError() == cudaErrorInvalidConfiguration && cudaGetLastError() == cudaSuccess;
 }
 
+bool there_is_no_device() {
+  int count = -1;
+  return cudaGetDeviceCount(&count) == cudaErrorNoDevice && count == 0 && cudaSetDevice(0) == cudaErrorNoDevice;
+}
+
 }  // namespace
 
 std::vector<Scenario> memory_scenarios() {
@@ -128,6 +133,7 @@ std::vector<Scenario> memory_scenarios() {
       {"sum_by_last_block", [] { return last_block_is_right(sum_by_last_block<true>); }},
       {"missing_fence", [] { return last_block_is_right(sum_by_last_block<false>); }},
       {"refused_launch", launch_is_too_large},
+      {"no_device", there_is_no_device},
   };
 }
 

@@ -1,0 +1,119 @@
+// The product of cuBLASLt against plain loops, in every orientation and type that is emulated.
+#include <cublasLt.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "tests/cuda_emulator/scenarios/scenario.h"
+
+namespace cuda_emulator {
+namespace {
+
+using namespace scenarios;
+
+constexpr int kRows = 5, kColumns = 7, kInner = 9;
+
+struct Case {
+  bool transpose_a, transpose_b, bf16, bias;
+};
+
+std::uint16_t to_bf16(float value) {  // the values here are exact
+  return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16);
+}
+
+// Small multiples of 1/8: sums are exact in f32, whatever their order.
+std::vector<float> values(int count, int step) {
+  std::vector<float> result(count);
+  for (int i = 0; i < count; ++i) result[i] = static_cast<float>(i * step % 23 - 11) / 8;
+  return result;
+}
+
+/// A column-major matrix on the device, as f32 or bf16.
+class Matrix {
+ public:
+  Matrix(const std::vector<float>& content, bool bf16) : f32_(content), bf16_(halves(content)), is_bf16_(bf16) {}
+  [[nodiscard]] void* data() const { return is_bf16_ ? static_cast<void*>(bf16_.data()) : f32_.data(); }
+
+ private:
+  static std::vector<std::uint16_t> halves(const std::vector<float>& content) {
+    std::vector<std::uint16_t> result;
+    for (const float value : content) result.push_back(to_bf16(value));
+    return result;
+  }
+  DeviceArray<float> f32_;
+  DeviceArray<std::uint16_t> bf16_;
+  bool is_bf16_;
+};
+
+cublasLtMatrixLayout_t layout(cudaDataType type, int rows, int columns) {
+  cublasLtMatrixLayout_t layout = nullptr;
+  EXPECT_EQ(cublasLtMatrixLayoutCreate(&layout, type, rows, columns, rows), CUBLAS_STATUS_SUCCESS);
+  return layout;
+}
+
+template <class T>
+void set(cublasLtMatmulDesc_t matmul, cublasLtMatmulDescAttributes_t attribute, T value) {
+  EXPECT_EQ(cublasLtMatmulDescSetAttribute(matmul, attribute, &value, sizeof value), CUBLAS_STATUS_SUCCESS);
+}
+
+class CublasLt : public testing::TestWithParam<Case> {};
+
+TEST_P(CublasLt, MultipliesAsPlainLoopsDo) {
+  const auto [transpose_a, transpose_b, bf16, bias] = GetParam();
+  const auto a = values(kRows * kInner, 5), b = values(kInner * kColumns, 7), c = values(kRows * kColumns, 3),
+             bias_values = values(kRows, 11);
+  const Matrix device_a(a, bf16), device_b(b, bf16);
+  const DeviceArray<float> d(c), device_bias(bias_values), workspace(1024);
+  cublasLtHandle_t handle = nullptr;
+  cublasLtMatmulDesc_t matmul = nullptr;
+  ASSERT_EQ(cublasLtCreate(&handle), CUBLAS_STATUS_SUCCESS);
+  ASSERT_EQ(cublasLtMatmulDescCreate(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F), CUBLAS_STATUS_SUCCESS);
+  set(matmul, CUBLASLT_MATMUL_DESC_TRANSA, transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+  set(matmul, CUBLASLT_MATMUL_DESC_TRANSB, transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+  if (bias) set(matmul, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+  if (bias) set(matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(device_bias.data()));
+  const cudaDataType type = bf16 ? CUDA_R_16BF : CUDA_R_32F;
+  const auto a_layout = transpose_a ? layout(type, kInner, kRows) : layout(type, kRows, kInner);
+  const auto b_layout = transpose_b ? layout(type, kColumns, kInner) : layout(type, kInner, kColumns);
+  const auto d_layout = layout(CUDA_R_32F, kRows, kColumns);
+  const float alpha = 2, beta = 1;
+  ASSERT_EQ(cublasLtMatmul(handle, matmul, &alpha, device_a.data(), a_layout, device_b.data(), b_layout, &beta,
+                           d.data(), d_layout, d.data(), d_layout, nullptr, workspace.data(), 4096, nullptr),
+            CUBLAS_STATUS_SUCCESS);
+  const std::vector<float> result = d.values();
+  for (int row = 0; row < kRows; ++row) {
+    for (int column = 0; column < kColumns; ++column) {
+      float sum = 0;
+      for (int k = 0; k < kInner; ++k) {
+        sum += a[transpose_a ? row * kInner + k : k * kRows + row] *
+               b[transpose_b ? k * kColumns + column : column * kInner + k];
+      }
+      const int index = column * kRows + row;
+      EXPECT_EQ(result[index], alpha * sum + c[index] + (bias ? bias_values[row] : 0.0f)) << row << ", " << column;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Orientations, CublasLt,
+                         testing::Values(Case{false, false, false, false}, Case{true, false, false, true},
+                                         Case{false, true, true, false}, Case{true, true, true, true}));
+
+TEST(CublasLt, RefusesTypesThatDoNotGoTogether) {
+  cublasLtMatmulDesc_t matmul = nullptr;
+  ASSERT_EQ(cublasLtMatmulDescCreate(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F), CUBLAS_STATUS_SUCCESS);
+  const auto f32 = layout(CUDA_R_32F, 4, 4), bf16 = layout(CUDA_R_16BF, 4, 4);
+  cublasLtMatmulHeuristicResult_t result{};
+  int found = 0;
+  EXPECT_EQ(cublasLtMatmulAlgoGetHeuristic(nullptr, matmul, f32, bf16, f32, f32, nullptr, 1, &result, &found),
+            CUBLAS_STATUS_NOT_SUPPORTED);
+  EXPECT_EQ(found, 0);
+  EXPECT_EQ(cublasLtMatmulAlgoGetHeuristic(nullptr, matmul, f32, f32, f32, f32, nullptr, 1, &result, &found),
+            CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(found, 1);
+}
+
+}  // namespace
+}  // namespace cuda_emulator
