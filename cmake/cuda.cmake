@@ -1,9 +1,7 @@
-# Looks for CUDA. Sets BALLAST_CUDA_COMPILED (nvcc is here: the plugins for devices are built) and BALLAST_CUDA_EMULATED (CUDA's headers are
-# here: the same sources are built against the emulator, for tests).
+# Looks for CUDA. Sets BALLAST_CUDA_COMPILED where nvcc is: the plugins for devices are built.
 set(BALLAST_CUDA AUTO CACHE STRING "Build the CUDA plugins: ON, OFF, or AUTO (where nvcc is found)")
 set_property(CACHE BALLAST_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(BALLAST_CUDA_COMPILED FALSE)
-set(BALLAST_CUDA_EMULATED FALSE)
 if(NOT BALLAST_CUDA)
   return()
 endif()
@@ -19,6 +17,7 @@ endif()
 check_language(CUDA)
 if(CMAKE_CUDA_COMPILER)
   enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)  # CMake before 3.25.2 does not know it
   endif()
@@ -30,12 +29,6 @@ elseif(NOT BALLAST_CUDA STREQUAL "AUTO")
   message(FATAL_ERROR "BALLAST_CUDA=ON: no CUDA compiler; put nvcc into PATH or set CMAKE_CUDA_COMPILER")
 endif()
 
-find_package(CUDAToolkit QUIET)
-if(CUDAToolkit_FOUND AND BALLAST_TESTS)
-  set(BALLAST_CUDA_EMULATED TRUE)
-endif()
-message(STATUS "CUDA plugins: ${BALLAST_CUDA_COMPILED}; emulated for tests: ${BALLAST_CUDA_EMULATED}")
-
 # Flags of the plugins' CUDA code: warnings are errors, and so are registers that spill and arrays in local memory.
 add_library(ballast_cuda_flags INTERFACE)
 target_compile_options(ballast_cuda_flags INTERFACE
@@ -46,6 +39,9 @@ function(ballast_plugin target)
   cmake_parse_arguments(PLUGIN "" "FOLDER;FILE" "SOURCES;LINKS" ${ARGN})
   add_library(${target} MODULE ${PLUGIN_SOURCES})
   target_link_libraries(${target} PRIVATE ${PLUGIN_LINKS})
-  set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME ${PLUGIN_FILE} CXX_VISIBILITY_PRESET default
+  set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME ${PLUGIN_FILE}
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${PLUGIN_FOLDER})
+  if(NOT BALLAST_SANITIZE)
+    target_link_options(${target} PRIVATE LINKER:--no-undefined)  # to learn it now, not when the program opens the library
+  endif()
 endfunction()

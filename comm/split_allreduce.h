@@ -7,8 +7,10 @@
 // memory and slices travel between devices. Bytes on the wire per worker and step: 2 (N-1)/N of the gradient for N
 // nodes or devices of one worker, N dividing the shards.
 //
-//   begin_step()                        gradients of my shards are zero
-//   gradients(shard), shard_done(..)    backward of every shard of mine, in order
+//   begin_step()
+//   gradients(shard), shard_done(..)    backward of every shard of mine, in order; what gradients() gives holds
+//   anything
+//                                       in the blocks and zero outside them
 //   gradients_ready(offset)             during the last one: the end of the buffer is final, its buckets leave
 //   reduce()                            returns when every slice of mine holds the sum over all shards
 //   ... update my slices in values() / compute_values() ...

@@ -47,7 +47,7 @@ TrainingParts::TrainingParts(const JobConfig& config, const JobLayout& layout, C
       total_steps(total_steps_of(config, plan)),
       reduction(make_split_allreduce(world, *backend, model.parameters().flat_size(), blocks_of(model.parameters()),
                                      compute_type(config) == DType::kBF16, reduction_options(config, layout.shards))),
-      worker(model, *reduction, *data.train, plan, layout.micro, clock),
+      worker(model, *reduction, *data.train, plan, layout.micro, clock, *backend),
       coordinator(model.parameters(), *reduction, *backend, world, config, total_steps, clock) {
   model.allocate(*backend, seed_of(config));
 }

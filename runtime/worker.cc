@@ -29,8 +29,14 @@ void StepTotals::clear() {
 double StepTotals::mean_loss() const { return ordered_sum(loss) / ordered_sum(rows); }
 
 Worker::Worker(Model& model, SplitAllReduce& gradients, const Dataset& data, const BatchPlan& plan, std::int64_t micro,
-               PhaseClock& clock)
-    : model_(model), gradients_(gradients), plan_(plan), micro_(micro), clock_(clock), reader_(data) {}
+               PhaseClock& clock, Backend& backend)
+    : model_(model),
+      backend_(backend),
+      gradients_(gradients),
+      plan_(plan),
+      micro_(micro),
+      clock_(clock),
+      reader_(data) {}
 
 void Worker::compute_gradients(std::int64_t step, StepTotals& totals) {
   clock_.enter(Phase::kData);
@@ -47,8 +53,8 @@ void Worker::compute_gradients(std::int64_t step, StepTotals& totals) {
   const ShardRange mine = gradients_.my_shards();
   auto piece = pieces_.begin();
   for (int shard = mine.begin; shard < mine.end; ++shard) {
-    clock_.enter(Phase::kUpdate);
-    static_cast<void>(gradients_.gradients(shard));  // zeroed, also where the shard is empty
+    const DeviceSpan gradients = gradients_.gradients(shard);
+    if (piece == pieces_.end() || piece->shard != shard) backend_.zero(gradients);  // an empty shard
     for (; piece != pieces_.end() && piece->shard == shard; ++piece) {
       compute_micro_batch(step, *piece, shard + 1 == mine.end, totals);
     }
@@ -82,7 +88,9 @@ void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, boo
 
   const double size = static_cast<double>(plan_.batch_size(step));
   const auto loss_scale = static_cast<float>(1.0 / (size * static_cast<double>(model_.input().targets_per_sample)));
-  const ParameterMemory memory{gradients_.values(), gradients_.compute_values(), gradients_.gradients(piece.shard)};
+  const bool begins_shard = &piece == &pieces_.front() || (&piece - 1)->shard != piece.shard;
+  const ParameterMemory memory{gradients_.values(), gradients_.compute_values(), gradients_.gradients(piece.shard),
+                               begins_shard};
   const Batch batch = batch_of(samples, static_cast<std::int64_t>(piece.indices.size()), step, piece.first);
   const GradientsReady keep = [](std::int64_t) {};
   const GradientsReady send = [this](std::int64_t offset) { gradients_.gradients_ready(offset); };

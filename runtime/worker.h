@@ -26,7 +26,7 @@ class Worker {
  public:
   /// `micro`: samples per micro-batch, at most model.max_samples(). All references must outlive the worker.
   Worker(Model& model, SplitAllReduce& gradients, const Dataset& data, const BatchPlan& plan, std::int64_t micro,
-         PhaseClock& clock);
+         PhaseClock& clock, Backend& backend);
 
   /// Forward and backward of my shards of `step` (from 0), in shard order. During the last shard finished ends of the
   /// gradient buffer are handed to the all-reduce at once. Leaves the clock in kCommunication.
@@ -43,6 +43,7 @@ class Worker {
   void compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool last, StepTotals& totals);
 
   Model& model_;
+  Backend& backend_;
   SplitAllReduce& gradients_;
   const BatchPlan& plan_;
   std::int64_t micro_;

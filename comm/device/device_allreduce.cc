@@ -19,7 +19,10 @@ SumPlan plan_of(Communicator& world, const Partition& partition, int shards) {
 std::vector<Buffer> gradient_buffers(Backend& backend, std::int64_t flat_size, ShardRange mine, int shards) {
   std::vector<Buffer> buffers;
   const int count = fragments_of(mine, shards).buffers;
-  for (int i = 0; i < count; ++i) buffers.emplace_back(backend, flat_size, DType::kF32);
+  for (int i = 0; i < count; ++i) {
+    buffers.emplace_back(backend, flat_size, DType::kF32);
+    backend.zero(buffers.back().span());
+  }
   return buffers;
 }
 

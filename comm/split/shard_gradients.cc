@@ -26,7 +26,6 @@ DeviceSpan ShardGradients::of(int shard) {
   if (open_shard_ == shard) return buffer(top - 1);
   stack_.push(shard);
   open_shard_ = shard;
-  backend_.zero(buffer(top));
   return buffer(top);
 }
 

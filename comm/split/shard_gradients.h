@@ -19,7 +19,7 @@ class ShardGradients {
                  const Partition& partition);
 
   void begin_step();
-  [[nodiscard]] DeviceSpan of(int shard);  ///< zeroed at the first call for a shard
+  [[nodiscard]] DeviceSpan of(int shard);  ///< holds anything at the first call for a shard
   void shard_done(int shard);
   /// How many buckets are final in my memory, now that everything from `offset` on is.
   [[nodiscard]] int ready_buckets(std::int64_t offset);

@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kPieceThreads)
   const bool whole = aligned && piece.begin % kPieceRun == 0;
   double square = 0.0;
   for (std::int64_t at = piece.begin + threadIdx.x * kPieceRun; at < piece.end; at += kPieceThreads * kPieceRun) {
-    Four top;
+    Four top = {};
     run_program(program, at, piece.end - at, whole, waiting, top);
     store_run(top, piece.end - at, whole, sum + at);
     square += squares_of(top);

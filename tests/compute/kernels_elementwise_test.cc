@@ -7,7 +7,6 @@ namespace {
 
 const std::vector<std::int64_t> kSizes = {0, 1, 3, 4, 15, 16, 17, 63, 100, 1000, 16384, 16385, 70001};
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 using Elementwise = KernelTest;
 INSTANTIATE_TEST_SUITE_P(Types, Elementwise, testing::Values(DType::kF32, DType::kBF16), type_name);
@@ -85,37 +84,6 @@ TEST_P(Elementwise, GeluBackwardIsItsSlope) {
     expect_close(dx, expected, GetParam(), 1e-6, 1.0);
     gelu_backward(pool, x.span(), dy.span(), dy.span());
     EXPECT_EQ(dy.bytes(), dx.bytes());
-  }
-}
-
-TEST_P(Elementwise, GeluStaysFiniteForHugeInputs) {
-  Tensor x(GetParam(), std::vector<double>{1e30, -1e30, 300.0, -300.0, 0.0});
-  Tensor dy(GetParam(), std::vector<double>(5, 1.0));
-  Tensor y(GetParam(), 5);
-  gelu(pool, x.span(), y.span());
-  gelu_backward(pool, x.span(), dy.span(), dy.span());
-  const std::vector<double> expected = {x.at(0), 0.0, 300.0, 0.0, 0.0};
-  for (int i = 0; i < 5; ++i) EXPECT_NEAR(y.at(i), expected[i], 1e-28);
-  const std::vector<double> slopes = {1.0, 0.0, 1.0, 0.0, 0.5};
-  for (int i = 0; i < 5; ++i) EXPECT_NEAR(dy.at(i), slopes[i], 1e-28);
-}
-
-TEST_P(Elementwise, NanShowsInEveryResult) {
-  for (const std::int64_t at : {0, 18}) {
-    Tensor x = random_tensor(GetParam(), 20, 8);
-    x.set(at, kNan);
-    Tensor one(GetParam(), std::vector<double>(20, 1.0));
-    Tensor y(GetParam(), 20);
-    relu(pool, x.span(), y.span());
-    EXPECT_TRUE(std::isnan(y.at(at)));
-    gelu(pool, x.span(), y.span());
-    EXPECT_TRUE(std::isnan(y.at(at)));
-    gelu_backward(pool, x.span(), one.span(), y.span());
-    EXPECT_TRUE(std::isnan(y.at(at)));
-    add(pool, x.span(), one.span(), y.span());
-    EXPECT_TRUE(std::isnan(y.at(at)));
-    relu_backward(pool, one.span(), x.span(), y.span());
-    EXPECT_TRUE(std::isnan(y.at(at)));
   }
 }
 

@@ -144,38 +144,6 @@ TEST_P(Update, SumsSquaresOfValuesAndChangesWhenAsked) {
   }
 }
 
-TEST_P(Update, WorksWithoutAComputeCopy) {
-  Memory with(1001, GetParam().states);
-  Memory without(1001, GetParam().states);
-  update(pool, rule(), with.run());
-  UpdateRun run = without.run();
-  run.compute = {};
-  update(pool, rule(), run);
-  EXPECT_EQ(with.value.bytes(), without.value.bytes());
-}
-
-/// Coordinators own slices: where a slice begins must not show.
-TEST_P(Update, SlicesGiveTheBitsOfTheWhole) {
-  Memory whole(1001, GetParam().states);
-  Memory sliced(1001, GetParam().states);
-  update(pool, rule(), whole.run());
-  const UpdateRun run = sliced.run();
-  for (const auto& [begin, end] : std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 3}, {3, 500}, {500, 1001}}) {
-    UpdateRun slice = run;
-    slice.value = run.value.subspan(begin, end - begin);
-    slice.compute = run.compute.subspan(begin, end - begin);
-    slice.gradient = run.gradient.subspan(begin, end - begin);
-    for (std::size_t s = 0; s < 2; ++s) {
-      if (!run.state[s].empty()) slice.state[s] = run.state[s].subspan(begin, end - begin);
-    }
-    update(pool, rule(), slice);
-  }
-  EXPECT_EQ(sliced.value.bytes(), whole.value.bytes());
-  EXPECT_EQ(sliced.compute.bytes(), whole.compute.bytes());
-  EXPECT_EQ(sliced.first.bytes(), whole.first.bytes());
-  EXPECT_EQ(sliced.second.bytes(), whole.second.bytes());
-}
-
 TEST_P(Update, GivesTheSameBitsOnAnyNumberOfThreads) {
   expect_same_bits_on_any_number_of_threads([&](ThreadPool& threads) {
     Memory memory(100003, GetParam().states);

@@ -11,7 +11,7 @@ ballast_unit_test(compute/bf16_gemm USES compute)
 ballast_unit_test(compute/convolution USES compute TIMEOUT 600)
 
 # The same bodies as an older processor runs them: with AVX2 bf16 is widened to f32, with SSE4.1 OpenBLAS multiplies.
-foreach(room_test matmul convolution kernels_attention kernels_elementwise)
+foreach(room_test matmul convolution kernels_attention kernels_elementwise operations_matmul operations_convolution operations_sequence operations_elementwise)
   foreach(instruction_set AVX2 SSE41)
     string(TOLOWER compute.${room_test}.${instruction_set} name)
     add_test(NAME ${name} COMMAND compute_${room_test}_test)
@@ -27,3 +27,11 @@ ballast_unit_test(compute/kernels_attention USES compute)
 ballast_unit_test(compute/kernels_loss USES compute)
 ballast_unit_test(compute/kernels_reduction USES compute)
 ballast_unit_test(compute/kernels_update USES compute)
+
+# Every operation on every backend, by one body, against the double-precision reference.
+add_library(ballast_operation_case STATIC compute/operation_case.cc)
+target_link_libraries(ballast_operation_case PUBLIC ballast_reference_backend GTest::gtest)
+ballast_unit_test(compute/operation_case USES operation_case)
+foreach(topic memory elementwise matmul convolution normalisation sequence loss reduction update)
+  ballast_backend_test(compute/operations_${topic} USES operation_case)
+endforeach()

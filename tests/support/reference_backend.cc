@@ -119,6 +119,7 @@ void ReferenceBackend::gelu_backward(ConstDeviceSpan x, ConstDeviceSpan dy, Devi
 }
 
 void ReferenceBackend::dropout(const DropoutKey& key, std::int64_t samples, ConstDeviceSpan x, DeviceSpan y) {
+  if (samples == 0) return;
   require(x.size == y.size && y.size % samples == 0, "dropout: sizes differ");
   const std::int64_t elements = y.size / samples;
   const double scale = 1.0 / (1.0 - static_cast<double>(key.rate));
@@ -186,6 +187,7 @@ void ReferenceBackend::conv2d_backward_weights(const ConvShape& shape, ConstDevi
 
 void ReferenceBackend::average_pool(std::int64_t samples, std::int64_t pixels, ConstDeviceSpan x, DeviceSpan y) {
   require(x.size == y.size * pixels, "average_pool: sizes differ");
+  if (samples == 0) return;
   const std::int64_t channels = y.size / samples;
   for (std::int64_t b = 0; b < samples; ++b)
     for (std::int64_t c = 0; c < channels; ++c) {
@@ -198,6 +200,7 @@ void ReferenceBackend::average_pool(std::int64_t samples, std::int64_t pixels, C
 void ReferenceBackend::average_pool_backward(std::int64_t samples, std::int64_t pixels, ConstDeviceSpan dy,
                                              DeviceSpan dx) {
   require(dx.size == dy.size * pixels, "average_pool_backward: sizes differ");
+  if (samples == 0) return;
   const std::int64_t channels = dy.size / samples;
   for (std::int64_t i = 0; i < dx.size; ++i) {
     const std::int64_t b = i / (pixels * channels);

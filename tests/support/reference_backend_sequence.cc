@@ -196,6 +196,7 @@ void ReferenceBackend::layer_norm_backward(std::int64_t rows, ConstDeviceSpan x,
 
 void ReferenceBackend::embedding(std::int64_t samples, std::int64_t positions, ConstDeviceSpan tokens,
                                  ConstDeviceSpan token_table, ConstDeviceSpan position_table, DeviceSpan x) {
+  if (x.empty()) return;
   const std::int64_t width = x.size / (samples * positions);
   for (std::int64_t r = 0; r < samples * positions; ++r)
     for (std::int64_t c = 0; c < width; ++c)
@@ -205,6 +206,7 @@ void ReferenceBackend::embedding(std::int64_t samples, std::int64_t positions, C
 
 void ReferenceBackend::embedding_backward(std::int64_t samples, std::int64_t positions, ConstDeviceSpan tokens,
                                           ConstDeviceSpan dx, DeviceSpan dtoken_table, DeviceSpan dposition_table) {
+  if (dx.empty()) return;
   const std::int64_t width = dx.size / (samples * positions);
   std::vector<double> dtoken(static_cast<std::size_t>(dtoken_table.size));
   std::vector<double> dposition(static_cast<std::size_t>(dposition_table.size));
@@ -237,6 +239,7 @@ void ReferenceBackend::attention_backward(const AttentionShape& shape, ConstDevi
 
 void ReferenceBackend::softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan logits, ConstDeviceSpan targets,
                                              DeviceSpan log_sum_exp, LossSums& sums) {
+  if (rows == 0) return;
   const std::int64_t classes = logits.size / rows;
   for (std::int64_t r = 0; r < rows; ++r) {
     std::vector<double> row;
@@ -258,6 +261,7 @@ void ReferenceBackend::softmax_cross_entropy(std::int64_t rows, ConstDeviceSpan 
 void ReferenceBackend::softmax_cross_entropy_backward(std::int64_t rows, ConstDeviceSpan logits,
                                                       ConstDeviceSpan targets, ConstDeviceSpan log_sum_exp, float scale,
                                                       DeviceSpan dlogits) {
+  if (rows == 0) return;
   const std::int64_t classes = logits.size / rows;
   for (std::int64_t r = 0; r < rows; ++r) {
     const std::int64_t target = load_index(targets, r);

@@ -38,3 +38,18 @@ ballast_system_test(interchange TIMEOUT 60)
 ballast_system_test(torch_parity TIMEOUT 180 LABELS system interop)
 ballast_system_test(training fashion_mnist TIMEOUT 480 LABELS long)
 ballast_system_test(training gpt_text TIMEOUT 600 LABELS long)
+
+# The path of the GPU without one: plugins built for the emulated GPU.
+if(TARGET ballast_cuda_emulated)
+  add_dependencies(ballast ballast_cuda_emulated)
+  foreach(arguments "emulated_gpu;gpt" "emulated_gpu;convnet" "gpu_choice")
+    ballast_system_test(${arguments} TIMEOUT 600 LABELS system cuda)
+    string(JOIN "." full system ${arguments})
+    set_property(TEST ${full} APPEND PROPERTY ENVIRONMENT "EMULATED_PLUGINS=${CMAKE_BINARY_DIR}/emulated")
+  endforeach()
+endif()
+if(TARGET ballast_cuda)
+  add_test(NAME compute.cuda_kernels
+    COMMAND ${BALLAST_PYTHON} -B ${PROJECT_SOURCE_DIR}/tests/compute/cuda_kernel_table.py ${CMAKE_BINARY_DIR} --check)
+  set_tests_properties(compute.cuda_kernels PROPERTIES LABELS "rules;cuda" TIMEOUT 900 PROCESSORS 2)
+endif()

@@ -1,4 +1,4 @@
-// The models on the CPU backend against the double-precision reference, from the same values.
+// The models on any backend against the double-precision reference, from the same values.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,6 +7,7 @@
 #include "tests/models/example_models.h"
 #include "tests/support/model_run.h"
 #include "tests/support/reference_backend.h"
+#include "tests/support/tested_backend.h"
 
 namespace ballast {
 namespace {
@@ -59,15 +60,15 @@ double distance(const Parameter& p, const Outcome& a, const Outcome& b) {
   return std::sqrt(difference / (norm + 1e-12));
 }
 
-class CpuAgreement : public ::testing::TestWithParam<const char*> {};
+class Agreement : public ::testing::TestWithParam<const char*> {};
 
-TEST_P(CpuAgreement, InF32) {
+TEST_P(Agreement, InF32) {
   const ModelConfig config = small(GetParam());
   ReferenceBackend reference;
-  const auto cpu = make_backend({.name = "cpu", .threads = 2});
+  const auto backend = backend_under_test();
   for (const std::int64_t samples : {6, 5, 1}) {
     const Outcome want = outcome_of(config, DType::kF64, reference, samples);
-    const Outcome got = outcome_of(config, DType::kF32, *cpu, samples);
+    const Outcome got = outcome_of(config, DType::kF32, *backend, samples);
     EXPECT_EQ(got.loss.rows, want.loss.rows);
     EXPECT_NEAR(got.loss.loss, want.loss.loss, 1e-4 * want.loss.loss);
     // One sample of the last stage is a batch of a few pixels: normalising those magnifies the rounding.
@@ -81,13 +82,13 @@ TEST_P(CpuAgreement, InF32) {
 
 // Rounding activations to bf16 costs a deep network a good part of its first gradients, whoever computes: the backend
 // may lose no more than the reference does when it stores bf16.
-TEST_P(CpuAgreement, InBf16AsCloselyAsBf16Allows) {
+TEST_P(Agreement, InBf16AsCloselyAsBf16Allows) {
   const ModelConfig config = small(GetParam());
   ReferenceBackend reference;
-  const auto cpu = make_backend({.name = "cpu", .threads = 2});
+  const auto backend = backend_under_test();
   const Outcome want = outcome_of(config, DType::kF64, reference, 6);
   const Outcome rounded = outcome_of(config, DType::kBF16, reference, 6);
-  const Outcome got = outcome_of(config, DType::kBF16, *cpu, 6);
+  const Outcome got = outcome_of(config, DType::kBF16, *backend, 6);
   EXPECT_NEAR(got.loss.loss, want.loss.loss, 2e-2 * want.loss.loss);
   const Model model = build_model(config, DType::kF32, 1);
   for (const Parameter& p : model.parameters().all()) {
@@ -95,7 +96,7 @@ TEST_P(CpuAgreement, InBf16AsCloselyAsBf16Allows) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, CpuAgreement, ::testing::Values("mlp", "convnet", "gpt"),
+INSTANTIATE_TEST_SUITE_P(Models, Agreement, ::testing::Values("mlp", "convnet", "gpt"),
                          [](const auto& model) { return std::string(model.param); });
 
 }  // namespace

@@ -1,0 +1,86 @@
+// matmul and bias_backward on any backend.
+#include <tuple>
+
+#include "tests/compute/operation_case.h"
+
+namespace ballast {
+namespace {
+
+struct Sizes {
+  std::int64_t m, n, k;
+};
+
+struct Types {
+  DType in, out;
+};
+
+constexpr Types kF32ToF32{DType::kF32, DType::kF32};
+constexpr Types kBF16ToBF16{DType::kBF16, DType::kBF16};
+constexpr Types kBF16ToF32{DType::kBF16, DType::kF32};
+
+class OperationsMatmul : public testing::TestWithParam<std::tuple<Sizes, bool, bool>> {
+ protected:
+  void expect_product(Types types, bool accumulate, bool with_bias) const {
+    const auto& [sizes, transpose_a, transpose_b] = GetParam();
+    SCOPED_TRACE(std::string(name_of(types.in)) + " to " + name_of(types.out) + (accumulate ? ", accumulate" : "") +
+                 (with_bias ? ", bias" : ""));
+    const MatmulShape shape{sizes.m, sizes.n, sizes.k, transpose_a, transpose_b, accumulate};
+    const Tolerance tolerance = tolerance_of_sum(sizes.k + 2, 0.25);
+    const auto before = accumulate ? random_values(types.out, sizes.m * sizes.n, 4, -1.0, 1.0)
+                                   : std::vector<double>(static_cast<std::size_t>(sizes.m * sizes.n), kNan);
+    OperationCase c;
+    const int a = c.reads("a", types.in, random_values(types.in, sizes.m * sizes.k, 1, -1.0, 1.0));
+    const int b = c.reads("b", types.in, random_values(types.in, sizes.k * sizes.n, 2, -1.0, 1.0));
+    const int bias = c.reads("bias", DType::kF32, random_values(DType::kF32, sizes.n, 3, -1.0, 1.0));
+    const int product = c.updates("c", types.out, before, tolerance);
+    c.check(*backend_, [&](Backend& on, const Arguments& t) {
+      on.matmul(shape, t[a], t[b], with_bias ? t[bias] : DeviceSpan{}, t[product]);
+    });
+  }
+
+ private:
+  std::unique_ptr<Backend> backend_ = backend_under_test();
+};
+
+TEST_P(OperationsMatmul, MatchesDoublePrecisionInF32) {
+  for (const bool accumulate : {false, true}) {
+    for (const bool with_bias : {false, true}) expect_product(kF32ToF32, accumulate, with_bias);
+  }
+}
+
+TEST_P(OperationsMatmul, MatchesDoublePrecisionInBF16) {
+  for (const bool with_bias : {false, true}) {
+    expect_product(kBF16ToBF16, false, with_bias);
+    expect_product(kBF16ToF32, false, with_bias);
+    expect_product(kBF16ToF32, true, with_bias);
+  }
+}
+
+constexpr Sizes kShapes[] = {{1, 1, 1}, {1, 1, 37},   {1, 33, 1},   {7, 1, 5},
+                             {3, 5, 7}, {17, 31, 65}, {32, 48, 64}, {65, 50, 129}};
+
+INSTANTIATE_TEST_SUITE_P(Shapes, OperationsMatmul,
+                         testing::Combine(testing::ValuesIn(kShapes), testing::Bool(), testing::Bool()));
+
+// No rows of activations: an empty shard.
+constexpr Sizes kEmptyShapes[] = {{0, 4, 3}};
+
+INSTANTIATE_TEST_SUITE_P(Empty, OperationsMatmul,
+                         testing::Combine(testing::ValuesIn(kEmptyShapes), testing::Values(false),
+                                          testing::Values(false)));
+
+BALLAST_BOTH_TYPES(OperationsBias);
+
+TEST_P(OperationsBias, BackwardAddsTheSumOverRows) {
+  for (const auto& [rows, columns] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {0, 5}, {1, 1}, {1, 17}, {3, 1}, {7, 3}, {31, 16}, {65, 33}, {257, 40}, {700, 3}, {5, 515}}) {
+    OperationCase c;
+    const int dy = c.reads("dy", GetParam(), random_values(GetParam(), rows * columns, 1));
+    const int dbias =
+        c.updates("dbias", DType::kF32, random_values(DType::kF32, columns, 2), tolerance_of_sum(rows + 1, 1.0));
+    c.check(*backend, [&, count = rows](Backend& on, const Arguments& t) { on.bias_backward(count, t[dy], t[dbias]); });
+  }
+}
+
+}  // namespace
+}  // namespace ballast
