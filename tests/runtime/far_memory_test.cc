@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "checkpoints/checkpoint.h"
 #include "runtime/evaluator.h"
@@ -61,11 +62,22 @@ class FarMemory : public testing::Test {
   static Checkpoint checkpoint(const JobConfig& config, std::int64_t step) {
     return Checkpoint::open(real_file_system(), config.job.dir + "/checkpoints/" + checkpoint_name(step));
   }
-  void expect_same_run(const JobConfig& on_cpu, JobConfig on_device) {
+  /// The statistics of every layer, as the run folder tells them.
+  static std::vector<std::string> statistics(const JobConfig& config) {
+    std::vector<std::string> lines;
+    std::ifstream metrics(config.job.dir + "/metrics.jsonl");
+    for (std::string line; std::getline(metrics, line);) {
+      if (line.find(R"("event":"layers")") != std::string::npos) lines.push_back(line);
+    }
+    return lines;
+  }
+  void expect_same_run(const JobConfig& on_cpu, const JobConfig& on_device) {
     const std::vector<double> losses = run(on_cpu, near_backend);
     ASSERT_EQ(losses.size(), 8U) << "six steps, two evaluations";
     EXPECT_EQ(run(on_device, far_backend), losses);
     EXPECT_EQ(checkpoint(on_device, 6).weights_digest(), checkpoint(on_cpu, 6).weights_digest());
+    EXPECT_FALSE(statistics(on_cpu).empty());
+    EXPECT_EQ(statistics(on_device), statistics(on_cpu));
   }
 
  private:
