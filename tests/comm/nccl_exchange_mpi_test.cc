@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <memory>
+#include <string>
 
-#include "comm/transport.h"
+#include "comm/device/open_exchange.h"
 #include "tests/comm/training_steps.h"
 #include "tests/support/mpi_world.h"
 
@@ -24,18 +26,18 @@ StepsOptions on_devices(int shards, bool bf16) {
 }
 
 TEST(NcclExchange, GivesTheBitsOfTheCpuBackend) {
-  for (const int shards : {mpi_world().size(), 4, 7}) {
-    for (const bool bf16 : {false, true}) {
-      StepsOptions options = on_devices(shards, bf16);
-      options.backend = cpu;
-      const std::vector<std::uint32_t> expected = training_steps(mpi_world(), options);
-      options.backend = device;
-      for (const int coordinators : {0, 1}) {
-        options.split.coordinators = coordinators;
-        EXPECT_TRUE(training_steps(mpi_world(), options) == expected)
-            << shards << " shards, coordinators " << coordinators << ", bf16 " << bf16;
-      }
-    }
+  struct Case {
+    int shards, coordinators;
+    bool bf16;
+  };
+  for (const Case& c : {Case{mpi_world().size(), 0, false}, Case{4, 0, true}, Case{7, 0, true}, Case{7, 1, false}}) {
+    StepsOptions options = on_devices(c.shards, c.bf16);
+    options.backend = cpu;
+    const std::vector<std::uint32_t> expected = training_steps(mpi_world(), options);
+    options.backend = device;
+    options.split.coordinators = c.coordinators;
+    EXPECT_TRUE(training_steps(mpi_world(), options) == expected)
+        << c.shards << " shards, coordinators " << c.coordinators << ", bf16 " << c.bf16;
   }
 }
 
@@ -56,6 +58,28 @@ TEST(NcclExchange, ComesCloseWithItsOwnReduction) {
     }
     EXPECT_LT(apart, 1e-5F * greatest);
   }
+}
+
+TEST(NcclExchange, NamesRankAndSecondsWhenAWorkerDoesNotCome) {
+  if (mpi_world().size() == 1) GTEST_SKIP() << "one worker waits for nobody";
+  const auto group = mpi_world().split(0);
+  if (group->rank() == group->size() - 1) {  // takes NCCL's id, and then does nothing with it
+    std::array<std::byte, 128> id{};
+    group->broadcast(id, 0);
+  } else {
+    const auto backend = device();
+    try {
+      static_cast<void>(open_exchange(*group, *backend, EMULATED, 0.1));
+      ADD_FAILURE() << "nobody was missed";
+    } catch (const Error& error) {
+      const std::string rank = "rank " + std::to_string(group->rank());
+      EXPECT_NE(std::string(error.what()).find(rank + ": no answer from the other workers for 0.1 s"),
+                std::string::npos)
+          << error.what();
+      EXPECT_EQ(error.code(), ExitCode::kHang);
+    }
+  }
+  group->barrier();
 }
 
 }  // namespace

@@ -86,10 +86,10 @@ class Training {
       split_->begin_step();
       for (int shard = split_->my_shards().begin; shard < split_->my_shards().end; ++shard) compute(step, shard);
       split_->reduce();
-      const std::vector<float> sum = download(split_->sum());
+      const std::vector<float> sum = download_my_slices(split_->sum());
       record(sum, true);
       expect_squares();
-      const std::vector<float> values = download(split_->values());
+      const std::vector<float> values = download_my_slices(split_->values());
       set_my_values([&](std::int64_t e) {
         const auto at = static_cast<std::size_t>(e);
         return values[at] - kRate * sum[at];
@@ -105,6 +105,16 @@ class Training {
     std::vector<float> numbers(static_cast<std::size_t>(span.size));
     backend_->download(span, std::as_writable_bytes(std::span(numbers)));
     backend_->synchronize();
+    return numbers;
+  }
+
+  /// At their places; zeros between them. The rest may be others' to write.
+  [[nodiscard]] std::vector<float> download_my_slices(ConstDeviceSpan span) {
+    std::vector<float> numbers(static_cast<std::size_t>(span.size));
+    for (const Slice& slice : split_->my_slices()) {
+      const std::vector<float> part = download(span.subspan(slice.begin, slice.end - slice.begin));
+      std::copy(part.begin(), part.end(), numbers.begin() + slice.begin);
+    }
     return numbers;
   }
 
@@ -187,15 +197,16 @@ class Training {
     for (int micro = 0; micro < 2; ++micro) {
       const DeviceSpan span = split_->gradients(shard);
       for (auto block = layout_.blocks.rbegin(); block != layout_.blocks.rend(); ++block) {
-        std::vector<float> part;
-        for (std::int64_t e = block->begin; e < block->end; ++e) {
-          const auto at = static_cast<std::size_t>(e);
-          part.push_back(gradients[at] += gradient(step, shard, micro, e, values[at]));
+        const auto at = static_cast<std::size_t>(block->begin);
+        const auto size = static_cast<std::size_t>(block->end - block->begin);
+        for (std::size_t e = at; e < at + size; ++e) {
+          gradients[e] += gradient(step, shard, micro, static_cast<std::int64_t>(e), values[e]);
         }
-        backend_->upload(std::as_bytes(std::span(part)), span.subspan(block->begin, block->end - block->begin));
+        backend_->upload(std::as_bytes(std::span(gradients).subspan(at, size)),
+                         span.subspan(block->begin, block->end - block->begin));
         if (last && micro == 1) split_->gradients_ready(block->begin);
-        backend_->synchronize();
       }
+      backend_->synchronize();
     }
     split_->shard_done(shard);
   }
