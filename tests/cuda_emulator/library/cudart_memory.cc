@@ -1,8 +1,10 @@
 // The CUDA runtime: memory and copies.
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "cuda_emulator/execution.h"
@@ -43,12 +45,20 @@ void copy_now(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind
   std::memcpy(to, from, bytes);
 }
 
+bool host_function_waits(const CUstream_st& stream) {
+  return std::any_of(stream.queue.begin(), stream.queue.end(), [](const std::unique_ptr<Work>& work) {
+    return std::string_view(work->what) == "cudaLaunchHostFunc";
+  });
+}
+
 // Marks a pinned buffer while a copy that uses it is on its way. What a copy will write is undefined until the stream
-// is synchronised: NaN, unless another copy may still read it.
-Allocation* begin_copy(void* to, const void* from, std::size_t bytes) {
+// is synchronised: NaN, unless another copy, or a host function before this one, may still read it.
+Allocation* begin_copy(void* to, const void* from, std::size_t bytes, const CUstream_st& stream) {
   Allocation* pinned = find_allocation(on_device(to) ? from : to);
   if (pinned == nullptr || pinned->kind != MemoryKind::kPinned) return nullptr;
-  if (!on_device(to) && pinned->copies_in_flight == 0) std::memset(to, 0xff, bytes);
+  if (!on_device(to) && pinned->copies_in_flight == 0 && !host_function_waits(stream)) {
+    std::memset(to, 0xff, bytes);
+  }
   ++pinned->copies_in_flight;
   return pinned;
 }
@@ -67,7 +77,7 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind k
     push(stream, {.what = "cudaMemcpyAsync", .run = [=](CUstream_st&) { copy_now(to, staged->data(), bytes, kind); }});
     return cudaSuccess;
   }
-  Allocation* pinned = begin_copy(to, from, bytes);
+  Allocation* pinned = begin_copy(to, from, bytes, stream);
   push(stream, {.what = "cudaMemcpyAsync", .run = [=](CUstream_st&) {
                   copy_now(to, from, bytes, kind);
                   if (pinned != nullptr) --pinned->copies_in_flight;
