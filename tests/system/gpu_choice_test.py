@@ -42,8 +42,8 @@ class TestGpuChoice(jobs.SystemTest):
         self.assertEqual(self.job.digest(), on_cpu.digest())
 
     def test_auto_takes_a_gpu_where_there_is_one(self):
-        result = self.job.train("compute.backend=auto", PLUGINS, variables={"CUDA_EMULATOR_DEVICES": "1"})
-        self.assertIn("cuda", result.out + result.err)
+        result = self.job.train("compute.backend=auto", PLUGINS, "log.progress=lines", variables={"CUDA_EMULATOR_DEVICES": "1"})
+        self.assertIn("(cuda: ", result.out + result.err)
 
 
 if __name__ == "__main__":
