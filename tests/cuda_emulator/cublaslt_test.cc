@@ -48,16 +48,36 @@ class Matrix {
   bool is_bf16_;
 };
 
-cublasLtMatrixLayout_t layout(cudaDataType type, int rows, int columns) {
-  cublasLtMatrixLayout_t layout = nullptr;
-  EXPECT_EQ(cublasLtMatrixLayoutCreate(&layout, type, rows, columns, rows), CUBLAS_STATUS_SUCCESS);
-  return layout;
-}
+class Layout {
+ public:
+  Layout(cudaDataType type, int rows, int columns) {
+    EXPECT_EQ(cublasLtMatrixLayoutCreate(&handle_, type, rows, columns, rows), CUBLAS_STATUS_SUCCESS);
+  }
+  ~Layout() { cublasLtMatrixLayoutDestroy(handle_); }
+  Layout(const Layout&) = delete;
+  Layout& operator=(const Layout&) = delete;
+  [[nodiscard]] cublasLtMatrixLayout_t get() const { return handle_; }
 
-template <class T>
-void set(cublasLtMatmulDesc_t matmul, cublasLtMatmulDescAttributes_t attribute, T value) {
-  EXPECT_EQ(cublasLtMatmulDescSetAttribute(matmul, attribute, &value, sizeof value), CUBLAS_STATUS_SUCCESS);
-}
+ private:
+  cublasLtMatrixLayout_t handle_ = nullptr;
+};
+
+class Matmul {
+ public:
+  Matmul() { EXPECT_EQ(cublasLtMatmulDescCreate(&handle_, CUBLAS_COMPUTE_32F, CUDA_R_32F), CUBLAS_STATUS_SUCCESS); }
+  ~Matmul() { cublasLtMatmulDescDestroy(handle_); }
+  Matmul(const Matmul&) = delete;
+  Matmul& operator=(const Matmul&) = delete;
+  [[nodiscard]] cublasLtMatmulDesc_t get() const { return handle_; }
+
+  template <class T>
+  void set(cublasLtMatmulDescAttributes_t attribute, T value) {
+    EXPECT_EQ(cublasLtMatmulDescSetAttribute(handle_, attribute, &value, sizeof value), CUBLAS_STATUS_SUCCESS);
+  }
+
+ private:
+  cublasLtMatmulDesc_t handle_ = nullptr;
+};
 
 class CublasLt : public testing::TestWithParam<Case> {};
 
@@ -68,21 +88,22 @@ TEST_P(CublasLt, MultipliesAsPlainLoopsDo) {
   const Matrix device_a(a, bf16), device_b(b, bf16);
   const DeviceArray<float> d(c), device_bias(bias_values), workspace(1024);
   cublasLtHandle_t handle = nullptr;
-  cublasLtMatmulDesc_t matmul = nullptr;
   ASSERT_EQ(cublasLtCreate(&handle), CUBLAS_STATUS_SUCCESS);
-  ASSERT_EQ(cublasLtMatmulDescCreate(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F), CUBLAS_STATUS_SUCCESS);
-  set(matmul, CUBLASLT_MATMUL_DESC_TRANSA, transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-  set(matmul, CUBLASLT_MATMUL_DESC_TRANSB, transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
-  if (bias) set(matmul, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-  if (bias) set(matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(device_bias.data()));
+  Matmul matmul;
+  matmul.set(CUBLASLT_MATMUL_DESC_TRANSA, transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
+  matmul.set(CUBLASLT_MATMUL_DESC_TRANSB, transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
+  if (bias) matmul.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+  if (bias) matmul.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(device_bias.data()));
   const cudaDataType type = bf16 ? CUDA_R_16BF : CUDA_R_32F;
-  const auto a_layout = transpose_a ? layout(type, kInner, kRows) : layout(type, kRows, kInner);
-  const auto b_layout = transpose_b ? layout(type, kColumns, kInner) : layout(type, kInner, kColumns);
-  const auto d_layout = layout(CUDA_R_32F, kRows, kColumns);
+  const Layout a_layout(type, transpose_a ? kInner : kRows, transpose_a ? kRows : kInner);
+  const Layout b_layout(type, transpose_b ? kColumns : kInner, transpose_b ? kInner : kColumns);
+  const Layout d_layout(CUDA_R_32F, kRows, kColumns);
   const float alpha = 2, beta = 1;
-  ASSERT_EQ(cublasLtMatmul(handle, matmul, &alpha, device_a.data(), a_layout, device_b.data(), b_layout, &beta,
-                           d.data(), d_layout, d.data(), d_layout, nullptr, workspace.data(), 4096, nullptr),
+  ASSERT_EQ(cublasLtMatmul(handle, matmul.get(), &alpha, device_a.data(), a_layout.get(), device_b.data(),
+                           b_layout.get(), &beta, d.data(), d_layout.get(), d.data(), d_layout.get(), nullptr,
+                           workspace.data(), 4096, nullptr),
             CUBLAS_STATUS_SUCCESS);
+  cublasLtDestroy(handle);
   const std::vector<float> result = d.values();
   for (int row = 0; row < kRows; ++row) {
     for (int column = 0; column < kColumns; ++column) {
@@ -102,16 +123,17 @@ INSTANTIATE_TEST_SUITE_P(Orientations, CublasLt,
                                          Case{false, true, true, false}, Case{true, true, true, true}));
 
 TEST(CublasLt, RefusesTypesThatDoNotGoTogether) {
-  cublasLtMatmulDesc_t matmul = nullptr;
-  ASSERT_EQ(cublasLtMatmulDescCreate(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F), CUBLAS_STATUS_SUCCESS);
-  const auto f32 = layout(CUDA_R_32F, 4, 4), bf16 = layout(CUDA_R_16BF, 4, 4);
+  const Matmul matmul;
+  const Layout f32(CUDA_R_32F, 4, 4), bf16(CUDA_R_16BF, 4, 4);
+  const auto find = [&](const Layout& b, cublasLtMatmulHeuristicResult_t* result, int* found) {
+    return cublasLtMatmulAlgoGetHeuristic(nullptr, matmul.get(), f32.get(), b.get(), f32.get(), f32.get(), nullptr, 1,
+                                          result, found);
+  };
   cublasLtMatmulHeuristicResult_t result{};
   int found = 0;
-  EXPECT_EQ(cublasLtMatmulAlgoGetHeuristic(nullptr, matmul, f32, bf16, f32, f32, nullptr, 1, &result, &found),
-            CUBLAS_STATUS_NOT_SUPPORTED);
+  EXPECT_EQ(find(bf16, &result, &found), CUBLAS_STATUS_NOT_SUPPORTED);
   EXPECT_EQ(found, 0);
-  EXPECT_EQ(cublasLtMatmulAlgoGetHeuristic(nullptr, matmul, f32, f32, f32, f32, nullptr, 1, &result, &found),
-            CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(find(f32, &result, &found), CUBLAS_STATUS_SUCCESS);
   EXPECT_EQ(found, 1);
 }
 

@@ -10,7 +10,7 @@ add_executable(cuda_emulator_scenario cuda_emulator/scenarios/blocks.cc cuda_emu
   cuda_emulator/scenarios/memory.cc cuda_emulator/scenarios/streams.cc)
 target_link_libraries(cuda_emulator_scenario PRIVATE ballast_cuda_emulator_check)
 
-ballast_unit_test(cuda_emulator/planted_bugs USES flags LABELS cuda TIMEOUT 900)
+ballast_unit_test(cuda_emulator/planted_bugs USES flags LABELS cuda TIMEOUT 1800)
 add_dependencies(cuda_emulator_planted_bugs_test cuda_emulator_scenario)
 target_compile_definitions(cuda_emulator_planted_bugs_test PRIVATE SCENARIO="$<TARGET_FILE:cuda_emulator_scenario>"
   SANITIZERS="${BALLAST_SANITIZE}")
