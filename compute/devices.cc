@@ -1,5 +1,7 @@
 #include "compute/devices.h"
 
+#include <dlfcn.h>
+
 #include <exception>
 
 #include "compute/cuda/plugin_entry.h"
@@ -14,6 +16,12 @@ DeviceReport find_devices(const std::string& plugins) {
     report.problem = error.what();
     return report;
   }
+}
+
+bool driver_is_here() {
+  void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+  if (driver != nullptr) dlclose(driver);
+  return driver != nullptr;
 }
 
 }  // namespace ballast

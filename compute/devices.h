@@ -1,4 +1,4 @@
-// Defines: Device, DeviceReport, find_devices: the accelerators of this machine.
+// Defines: Device, DeviceReport, find_devices, driver_is_here: the accelerators of this machine.
 #pragma once
 
 #include <cstdint>
@@ -23,5 +23,8 @@ struct DeviceReport {
 
 /// Never throws: a machine without an accelerator has a problem to report. `plugins`: see BackendOptions.
 [[nodiscard]] DeviceReport find_devices(const std::string& plugins);
+
+/// Whether a GPU's driver is installed. find_devices() loads all of CUDA (some 200 MB) to say so.
+[[nodiscard]] bool driver_is_here();
 
 }  // namespace ballast

@@ -66,6 +66,13 @@ Shortage shortage_anywhere(Communicator& world, Communicator& node, const NodeDe
   return shortage;
 }
 
+/// What compute.backend makes worth looking for. A folder of plugins was named for a reason: they may need no driver.
+DeviceReport devices_for(const ComputeSection& compute) {
+  if (compute.backend == "cpu") return {};
+  if (compute.backend == "auto" && compute.plugins.empty() && !driver_is_here()) return {.problem = "no driver"};
+  return find_devices(compute.plugins);
+}
+
 }  // namespace
 
 DeviceChoice choose_device(Communicator& world, const std::string& asked, const DeviceReport& mine) {
@@ -84,8 +91,7 @@ DeviceChoice choose_device(Communicator& world, const std::string& asked, const 
 
 WorkerBackend make_worker_backend(Communicator& world, const ComputeSection& compute, int threads,
                                   const BackendMaker& make) {
-  const DeviceReport devices = compute.backend == "cpu" ? DeviceReport{} : find_devices(compute.plugins);
-  const DeviceChoice choice = choose_device(world, compute.backend, devices);
+  const DeviceChoice choice = choose_device(world, compute.backend, devices_for(compute));
   return {make({.name = choice.backend,
                 .threads = threads,
                 .device = choice.device,

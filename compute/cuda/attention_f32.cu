@@ -109,7 +109,7 @@ struct OwnRows {
       for (int c = 0; c < D / kTile; ++c)
         for (int e = 0; e < 4; ++e) {
           const std::int64_t row = first + OwnScores::row(i);
-          if (row < end && column(c) + e < width) to[row * stride + column(c) + e] = narrow<T>(at[i][c][e]);
+          if (row < end && column(c) + e < width) elements::assign(to[row * stride + column(c) + e], at[i][c][e]);
         }
   }
 };

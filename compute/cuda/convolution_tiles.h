@@ -64,7 +64,7 @@ struct Window {
 template <int N, class T>
 __device__ inline void copy_elements(const T* from, T* to) {
   if constexpr (N == 1) {
-    *to = from != nullptr ? *from : narrow<T>(0.0F);
+    *to = from != nullptr ? *from : static_cast<T>(0.0F);
   } else if (from != nullptr) {
     copy_async_16(to, from);
   } else {

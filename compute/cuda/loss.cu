@@ -69,7 +69,7 @@ __device__ void finish_row(const Softmax& softmax, std::int64_t classes, const T
   const double log_total = static_cast<double>(softmax.top) + log(static_cast<double>(softmax.total));
   *log_sum_exp = static_cast<float>(log_total);
   const bool counted = target >= 0 && target < classes;  // check_indices() reports larger ones
-  const double of_target = counted ? static_cast<double>(widen(logits[target])) : log_total;
+  const double of_target = counted ? static_cast<double>(elements::to_float(logits[target])) : log_total;
   *result = {log_total - of_target, counted ? 1 : 0, counted && softmax.best == target ? 1 : 0};
 }
 

@@ -1,15 +1,13 @@
-// Defines: Bf16, widen, narrow, load_vector, store_vector, Vectors, with_vectors, warp_sum, warp_largest.
+// Defines: load_vector, store_vector, Vectors, with_vectors, warp_sum, warp_largest.
 //
 // What the kernels of layers share: elements are read N at a time, 16 bytes or one element, and reduced over a warp.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
-#include <cstring>
 #include <initializer_list>
 
 #include "compute/cuda/prelude.h"
+#include "compute/cuda/runs.h"
 #include "compute/tensor.h"
 
 namespace ballast::cuda {
@@ -25,49 +23,22 @@ T* numbers(DeviceSpan x) {
   return static_cast<T*>(x.data);
 }
 
-__device__ inline float widen(float x) { return x; }
-__device__ inline float widen(Bf16 x) { return __bfloat162float(x); }
-
-template <class T>
-__device__ T narrow(float x);
-template <>
-__device__ inline float narrow<float>(float x) {
-  return x;
-}
-template <>
-__device__ inline Bf16 narrow<Bf16>(float x) {
-  return __float2bfloat16(x);
-}
-
-/// N elements as f32, in pieces of 16 bytes (`from` must be aligned to them) unless N is 1.
+/// N elements as f32: one, or 16 bytes, to which `from` must then be aligned.
 template <class T, int N>
 __device__ inline void load_vector(const T* from, float (&to)[N]) {
   if constexpr (N == 1) {
-    to[0] = widen(*from);
+    to[0] = elements::to_float(*from);
   } else {
-    constexpr int kPiece = 16 / sizeof(T);
-    for (int i = 0; i < N; i += kPiece) {
-      const uint4 raw = *reinterpret_cast<const uint4*>(from + i);
-      T piece[kPiece];
-      std::memcpy(piece, &raw, sizeof raw);
-      for (int j = 0; j < kPiece; ++j) to[i + j] = widen(piece[j]);
-    }
+    elements::load_whole(from, to);
   }
 }
 
 template <class T, int N>
 __device__ inline void store_vector(const float (&from)[N], T* to) {
   if constexpr (N == 1) {
-    *to = narrow<T>(from[0]);
+    elements::assign(*to, from[0]);
   } else {
-    constexpr int kPiece = 16 / sizeof(T);
-    for (int i = 0; i < N; i += kPiece) {
-      T piece[kPiece];
-      for (int j = 0; j < kPiece; ++j) piece[j] = narrow<T>(from[i + j]);
-      uint4 raw;
-      std::memcpy(&raw, piece, sizeof raw);
-      *reinterpret_cast<uint4*>(to + i) = raw;
-    }
+    elements::store_whole(from, to);
   }
 }
 
@@ -81,9 +52,7 @@ struct Vectors {
 /// Calls body(Vectors<T, N>()) with 16-byte vectors where rows of `columns` elements and all addresses allow them.
 template <class Body>
 void with_vectors(DType dtype, std::int64_t columns, std::initializer_list<const void*> addresses, const Body& body) {
-  std::uintptr_t bits = 0;
-  for (const void* address : addresses) bits |= reinterpret_cast<std::uintptr_t>(address);
-  const bool vectors = bits % 16 == 0 && columns % (16 / size_of(dtype)) == 0;
+  const bool vectors = all_aligned(addresses) && columns % (16 / size_of(dtype)) == 0;
   if (dtype == DType::kBF16) return vectors ? body(Vectors<Bf16, 8>()) : body(Vectors<Bf16, 1>());
   return vectors ? body(Vectors<float, 4>()) : body(Vectors<float, 1>());
 }

@@ -15,7 +15,7 @@
 namespace cuda_emulator {
 namespace {
 
-constexpr std::size_t kPage = 4096, kAlignment = 256, kFreedMappings = 4096;
+constexpr std::size_t kPage = 4096, kHugePage = std::size_t{2} << 20, kAlignment = 256, kFreedMappings = 4096;
 
 std::map<char*, Allocation> allocations;
 std::map<char*, Allocation> freed;  // still mapped, without access
@@ -108,9 +108,11 @@ void* allocate(std::size_t bytes, MemoryKind kind) {
   const Allocation allocation{bytes, kind, static_cast<char*>(mapping), body + kPage};
   mprotect(allocation.mapping + body, kPage, PROT_NONE);
   char* start = allocation.mapping + body - user;
-  std::memset(start, 0xff, user);
   poison_surroundings(start, allocation);
   if (kind == MemoryKind::kDevice) {
+    // Access to device memory changes with every launch: that takes time for each page.
+    if (body >= kHugePage) madvise(mapping, body, MADV_HUGEPAGE);
+    std::memset(start, 0xff, user);
     device_bytes += bytes;
     if (!device_open) set_access(allocation, PROT_NONE);
   }
