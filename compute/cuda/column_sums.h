@@ -31,7 +31,8 @@ struct ColumnSumsShared {
   float sums[kColumnWarps][K * N][kWarp];
 };
 
-/// partials_(blocks)KC of what term(row, column, adds) puts into adds[K][N] for the N columns at `column`.
+/// partials_(blocks)KC of what term(row, column, adds) puts into adds[K][N] for the N columns at `column`. Costs what
+/// Term says.
 template <int K, int N, class Term>
 __global__ void __launch_bounds__(kColumnWarps* kWarp, 2)
     column_sums_kernel(RowCut cut, std::int64_t columns, Term term, float* partials) {
@@ -62,6 +63,7 @@ __global__ void __launch_bounds__(kColumnWarps* kWarp, 2)
 }
 
 /// finish(column, totals[K]) for every column, one thread each.
+/// Cost of a partial sum: 4 bytes, 1 FLOP.
 template <int K, class Finish>
 __global__ void __launch_bounds__(128)
     finish_columns_kernel(std::int64_t blocks, std::int64_t columns, const float* partials, Finish finish) {

@@ -22,6 +22,7 @@ struct alignas(16) Sums {
 
 /// partials[blockIdx.x] = sums over this block's rows of columns [kWidth blockIdx.y, + kWidth). Thread (x, y) adds
 /// every eighth row from row y; those eight sums are added in order.
+/// Cost of an element: e bytes, 1 FLOP.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     add_rows(std::int64_t rows, std::int64_t columns, bool aligned, const T* x, float* partials) {
@@ -47,6 +48,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 /// sums_C += the rows of partials.
+/// Cost of a partial sum: 4 bytes, 1 FLOP.
 __global__ void __launch_bounds__(kThreads)
     add_partials(std::int64_t blocks, std::int64_t columns, const float* partials, float* sums) {
   const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;

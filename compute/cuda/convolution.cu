@@ -25,6 +25,7 @@ constexpr std::int64_t kMostTiles = 512;    ///< blocks that the sum over pixels
 constexpr std::int64_t kLeastPixels = 512;  ///< of a piece of that sum
 
 /// w_OIKK -> packed_(O)(KK)(I), or packed_(I)(KK)(O) for the gradient of the data.
+/// Cost of a weight: 2e bytes, 0 FLOPs.
 template <class T, bool Data>
 __global__ void __launch_bounds__(kThreads) pack_kernel(int outputs, int inputs, int taps, const T* w, T* packed) {
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
@@ -60,6 +61,7 @@ __device__ inline void store_result(const float (*result)[kSide + 4], std::int64
 }
 
 /// 64 pixels of 64 channels of y, or of dx where `Data`. packed is [outputs][depth].
+/// Cost of a call: e (x + w + y) bytes, 2 P O I K^2 FLOPs.
 template <class T, int N, bool Data>
 __global__ void __launch_bounds__(kThreads)
     image_kernel(Window window, std::int64_t pixels, int outputs, const T* image, const T* packed, T* result) {
@@ -107,6 +109,7 @@ struct alignas(16) WeightShared {
 };
 
 /// partials_SO(KKI): 64 outputs by 64 columns, summed over the `length` pixels of piece blockIdx.z.
+/// Cost of a call: e (x + y) + 4 S w bytes, 2 P O I K^2 FLOPs.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads) weight_kernel(Window window, std::int64_t pixels, std::int64_t length,
                                                           int outputs, const T* x, const T* dy, float* partials) {
@@ -148,6 +151,7 @@ __global__ void __launch_bounds__(kThreads) weight_kernel(Window window, std::in
 }
 
 /// dw_OIKK += the pieces' sums, in order.
+/// Cost of a weight: 4 S + 8 bytes, S + 1 FLOPs.
 __global__ void __launch_bounds__(kThreads)
     add_pieces_kernel(std::int64_t pieces, std::int64_t size, int inputs, int taps, const float* partials, float* dw) {
   const std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;

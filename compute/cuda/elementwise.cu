@@ -13,19 +13,23 @@ namespace {
 constexpr int kRun = 8;
 constexpr int kThreads = 256;
 
+/// Cost of an element: 6 bytes, 0 FLOPs.
 struct Copy {
   __device__ float operator()(float x) const { return x; }
 };
 
+/// Cost of an element: 3e bytes, 1 FLOP.
 struct Add {
   __device__ float operator()(float a, float b) const { return a + b; }
 };
 
 // Both keep NaN: a comparison with NaN is false.
+/// Cost of an element: 2e bytes, 0 FLOPs.
 struct Relu {
   __device__ float operator()(float x) const { return x < 0.0F ? 0.0F : x; }
 };
 
+/// Cost of an element: 3e bytes, 0 FLOPs.
 struct ReluBackward {
   __device__ float operator()(float y, float dy) const { return y <= 0.0F ? 0.0F : dy; }
 };
@@ -43,6 +47,7 @@ __device__ __forceinline__ float exp_minus_two_u(float x) {
   return expf(x * fmaf(kLinear * kCubic, x * x, kLinear));
 }
 
+/// Cost of an element: 2e bytes, 7 FLOPs.
 struct Gelu {
   __device__ float operator()(float x) const {
     const float e = exp_minus_two_u(bounded(x));
@@ -51,6 +56,7 @@ struct Gelu {
 };
 
 /// d/dx of x s = s + x s (1 - s) d(2u)/dx for the gate s, with s (1 - s) = e s^2: no difference of numbers near 1.
+/// Cost of an element: 3e bytes, 15 FLOPs.
 struct GeluBackward {
   __device__ float operator()(float x, float dy) const {
     const float inner = bounded(x);
@@ -65,7 +71,7 @@ __device__ __forceinline__ std::int64_t first_of_thread() {
   return (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) * kRun;
 }
 
-/// y = op(x).
+/// y = op(x). Costs what Op says, as the next does.
 template <class Op, class From, class To>
 __global__ void __launch_bounds__(kThreads) map_one(std::int64_t size, bool aligned, const From* x, To* y) {
   const std::int64_t first = first_of_thread();

@@ -19,6 +19,7 @@ struct FirstRows {
   std::int64_t of_warp[kThreads / kWarp];
 };
 
+/// Cost of an index: 4 bytes, 0 FLOPs.
 __global__ void __launch_bounds__(kThreads)
     find_kernel(std::int64_t rows, const std::int32_t* indices, std::int64_t least, std::int64_t limit, Found* found) {
   auto& shared = block_shared<FirstRows>();

@@ -30,6 +30,7 @@ __device__ inline float row_sum(std::int64_t width, const T* x, const Each& each
   return warp_sum(sum);
 }
 
+/// Cost of an element: 2e bytes, 8 FLOPs.
 template <class T, int N>
 __global__ void __launch_bounds__(kRows* kWarp)
     forward_kernel(std::int64_t rows, std::int64_t width, const T* x_RC, const float* gamma, const float* beta, T* y_RC,
@@ -54,6 +55,7 @@ __global__ void __launch_bounds__(kRows* kWarp)
 }
 
 /// With g = dy gamma and n = (x - mean) inv_std: dx = inv_std (g - mean_C(g) - n mean_C(g n)).
+/// Cost of an element: 3e (accumulating 4e) bytes, 12 FLOPs.
 template <class T, int N>
 __global__ void __launch_bounds__(kRows* kWarp)
     backward_kernel(std::int64_t rows, std::int64_t width, const T* x_RC, const T* dy_RC, const float* gamma,
@@ -88,6 +90,7 @@ __global__ void __launch_bounds__(kRows* kWarp)
 }
 
 /// dy (x - mean) inv_std and dy of one row.
+/// Cost of an element, with its sums: 2e bytes, 5 FLOPs.
 template <class T, int N>
 struct ParameterTerms {
   std::int64_t width;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kThreads = 128;
 
+/// Cost of an element of x: e bytes, 1 FLOP.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     pool_kernel(std::int64_t outputs, std::int64_t pixels, std::int64_t channels, const T* x_BPC, T* y_BC) {
@@ -28,6 +29,7 @@ __global__ void __launch_bounds__(kThreads)
   store_vector(sums, y_BC + at);
 }
 
+/// Cost of an element of dx: e bytes, 1 FLOP.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     pool_backward_kernel(std::int64_t size, std::int64_t pixels, std::int64_t channels, const T* dy_BC, T* dx_BPC) {

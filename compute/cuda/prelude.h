@@ -8,6 +8,11 @@
 //  * No thread leaves before a barrier that others reach; no barrier stands in a condition that may differ in a block.
 //  * No floating-point atomics: every sum has an order that follows from shapes.
 //
+// The comment of a kernel, or of the functor that it is made for, has a line `Cost of an element: 2e bytes, 7 FLOPs.`
+// for the table in docs/gpu.md. Bytes are those of global memory if caches were ideal, e those of an element of an
+// activation; a multiply-add is two FLOPs, an exponential, division or root is one, a comparison none. Terms of lower
+// order are left out. Dynamic shared memory is named, too: `Up to 52224 bytes of dynamic shared memory.`
+//
 // <ballast_device.h> holds the few things that NVIDIA's compiler and the emulator spell differently. The include path
 // chooses it.
 #pragma once

@@ -59,6 +59,7 @@ __device__ __forceinline__ double squares_of(const Four& x) {
 
 /// sum = the program's sum on every piece; squares[piece] = sum of its squares unless `squares` is null. `sum` may be
 /// an addend: a thread reads all addends of its elements before it writes them.
+/// Cost of an element of n addends: 4 n + 4 bytes, n + 1 FLOPs. Up to 49152 bytes of dynamic shared memory.
 __global__ void __launch_bounds__(kPieceThreads)
     sum_pieces(const __grid_constant__ Program program, Pieces pieces, bool aligned, float* sum, double* squares) {
   auto& totals = block_shared<WarpTotals>();
@@ -77,6 +78,7 @@ __global__ void __launch_bounds__(kPieceThreads)
 }
 
 /// The same squares of what is there already.
+/// Cost of an element: 4 bytes, 2 FLOPs.
 __global__ void __launch_bounds__(kPieceThreads)
     square_pieces(Pieces pieces, bool aligned, const float* x, double* squares) {
   auto& totals = block_shared<WarpTotals>();

@@ -104,6 +104,7 @@ struct Totals {
 };
 
 /// Updates every piece; sums[piece] where the rule wants sums.
+/// Cost of an element by AdamW, with a bf16 copy: 30 bytes, 20 (with sums 25) FLOPs.
 template <UpdateKind kKind>
 __global__ void __launch_bounds__(kPieceThreads) update_pieces(const __grid_constant__ UpdateRule rule, Arrays arrays,
                                                                Pieces pieces, bool aligned, UpdateSums* sums) {

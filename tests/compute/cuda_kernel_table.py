@@ -1,10 +1,11 @@
 """The table of CUDA kernels in docs/gpu.md: what the compiler made of each, since no GPU of ours can be asked.
 
 cuda_kernel_table.py BUILD            writes the table
-cuda_kernel_table.py BUILD --check    fails when it is stale, or when a kernel spills registers or uses local memory
+cuda_kernel_table.py BUILD --check    fails when it is stale, or when a kernel spills registers, uses local memory or names no cost
 
-Compiles every .cu file of BUILD/compile_commands.json once more with its own flags. Where cuobjdump is found, machine code is read, too:
-each kernel that multiplies with tensor cores in PTX must do so there, and each with 16-byte loads must have kept them.
+Compiles the device code of every .cu file of BUILD/compile_commands.json once more with its own flags. What a kernel moves and computes
+is in its comment (compute/cuda/prelude.h). Where cuobjdump is found, machine code is read, too: each kernel that multiplies with tensor
+cores in PTX must do so there, and each with 16-byte loads must have kept them.
 """
 import concurrent.futures
 import json
@@ -23,6 +24,10 @@ BEGIN, END = "<!-- kernels begin -->", "<!-- kernels end -->"
 
 # Limits of one multiprocessor of sm_90: docs.nvidia.com/cuda, "CUDA C++ Programming Guide", compute capabilities.
 REGISTERS, WARPS, BLOCKS, SHARED_BYTES, SHARED_RESERVED = 65536, 64, 32, 233472, 1024
+
+COST = re.compile(r"^/// Cost of (?P<unit>.+): (?P<bytes>.+) bytes, (?P<flops>.+) FLOPs?\."
+                  r"(?: Up to (?P<dynamic>\d+) bytes of dynamic shared memory\.)?$", re.M)
+COST_OF = re.compile(r"\bstruct (\w+)|__launch_bounds__\([^)]*\)\s+(\w+)\(")  # what a comment may belong to
 
 PTX_COUNTS = {
     "mma": r"\bmma\.sync\.",
@@ -44,19 +49,42 @@ def compiler_commands(build):
     return commands
 
 
-def compiled(words, source, folder):
-    """Compiles into `folder`; gives what ptxas says, the PTX of the oldest architecture and the object."""
-    words = list(words)
-    words[words.index("-o") + 1] = str(folder / "kernels.o")
-    words += ["-Xptxas", "-v", "--keep", "--keep-dir", str(folder)]
-    for flag in ("-MF", "-MT"):
+def device_command(words, folder):
+    """The command with which only the device code is compiled, into `folder`, and ptxas says what it used."""
+    words = ["-fatbin" if word == "-c" else word for word in words if word != "-MD"]
+    for flag in ("-o", "-MF", "-MT"):
         if flag in words:
-            words[words.index(flag) + 1] = str(folder / "dependencies")
-    done = subprocess.run(words, capture_output=True, text=True, cwd=folder)
+            del words[words.index(flag):words.index(flag) + 2]
+    return words + ["-o", str(folder / "kernels.fatbin"), "-Xptxas", "-v", "--keep", "--keep-dir", str(folder)]
+
+
+def compiled(words, source, folder):
+    """Compiles into `folder`; gives what ptxas says, the PTX of the oldest architecture and the file with the machine code."""
+    done = subprocess.run(device_command(words, folder), capture_output=True, text=True, cwd=folder)
     if done.returncode != 0:
         sys.exit(f"{source}: nvcc failed\n{done.stderr[-3000:]}")
-    ptx = min(folder.glob("*.ptx"), key=lambda path: int(re.search(r"(\d+)\.ptx$", path.name).group(1)))
-    return done.stdout + done.stderr, ptx.read_text(), folder / "kernels.o"
+    listings = [path.read_text() for path in folder.glob("*.ptx")]
+    ptx = min(listings, key=lambda listing: int(re.search(r"^\.target sm_(\d+)", listing, re.M).group(1)))
+    return done.stdout + done.stderr, ptx, folder / "kernels.fatbin"
+
+
+def costs_in(text):
+    """{kernel or functor: what its comment says that it costs}."""
+    owners = ((cost, COST_OF.search(text, cost.end())) for cost in COST.finditer(text))
+    return {owner.group(1) or owner.group(2): cost.groupdict() for cost, owner in owners if owner}
+
+
+def costs_of(source):
+    """Of the kernels and functors of a file and of the headers beside it."""
+    source = pathlib.Path(source)
+    return costs_in("\n".join(path.read_text() for path in [*sorted(source.parent.glob("*.h")), source]))
+
+
+def row_and_cost(name, costs):
+    """The row of the table that an instance belongs to: its kernel's, or that of the functor that it was made for and that costs."""
+    kernel, _, arguments = name.partition("<")
+    functor = next((word for word in re.findall(r"\w+", arguments) if word in costs), None)
+    return (f"{kernel}<{functor}>", costs[functor]) if functor else (kernel, costs.get(kernel))
 
 
 def resources(said):
@@ -102,7 +130,7 @@ def without_arguments(name):
 
 
 def resident_warps(threads, registers, shared):
-    """How many warps one multiprocessor of sm_90 holds at a time, before dynamic shared memory."""
+    """How many warps one multiprocessor of sm_90 holds at a time."""
     warps = -(-threads // 32)
     per_warp = -(-registers * 32 // 256) * 256
     blocks = min(WARPS // warps, REGISTERS // (per_warp * warps), BLOCKS, SHARED_BYTES // (shared + SHARED_RESERVED))
@@ -110,18 +138,21 @@ def resident_warps(threads, registers, shared):
 
 
 def kernels_of(source, words):
-    """One record for each kernel of a file."""
+    """One record for each instance of a kernel of a file."""
     with tempfile.TemporaryDirectory() as folder:
         said, ptx, binary = compiled(words, source, pathlib.Path(folder))
         sass = machine_code(binary)
-    used = resources(said)
+    used, costs = resources(said), costs_of(source)
     in_ptx = counts(ptx, r"^(?:\.visible )?\.entry (\w+)\(", PTX_COUNTS)
     threads = dict(re.findall(r"\.entry (\w+)\([^{]*?\.maxntid (\d+)", ptx))
     in_sass = counts(sass, r"^\s+Function : (\w+)", SASS_COUNTS) if sass else None
-    names = readable(sorted(in_ptx))
-    return [{"file": pathlib.Path(source).name, "name": names[kernel], "threads": int(threads.get(kernel, 0)), **in_ptx[kernel],
-             "by_architecture": {arch: record for (name, arch), record in used.items() if name == kernel},
-             "sass": in_sass and in_sass.get(kernel)} for kernel in sorted(in_ptx)]
+    kernels = []
+    for kernel, name in readable(sorted(in_ptx)).items():
+        row, cost = row_and_cost(name, costs)
+        kernels.append({"file": pathlib.Path(source).name, "name": name, "row": row, "cost": cost,
+                        "threads": int(threads.get(kernel, 0)), **in_ptx[kernel], "sass": in_sass and in_sass.get(kernel),
+                        "by_architecture": {arch: record for (of, arch), record in used.items() if of == kernel}})
+    return kernels
 
 
 def machine_code(binary):
@@ -136,6 +167,8 @@ def mistakes(kernels):
         where = f"{kernel['file']}: {kernel['name']}"
         if not kernel["threads"]:
             yield f"{where}: no __launch_bounds__"
+        if not kernel["cost"]:
+            yield f"{where}: no line '/// Cost of ...' in the comment of the kernel or of its functor (compute/cuda/prelude.h)"
         for architecture, record in kernel["by_architecture"].items():
             if record["spills"] or record["stack"]:
                 yield f"{where}: sm_{architecture}: {record['spills']} bytes spilled, {record['stack']} bytes of local memory"
@@ -144,17 +177,31 @@ def mistakes(kernels):
                 yield f"{where}: {what} in PTX ({kernel[what]}), but not in the machine code of sm_90"
 
 
+def cells(instances, architectures):
+    """The cells of one row: the most of each number over the instances of a kernel, and the fewest warps."""
+    newest = "90" if "90" in architectures else architectures[-1]
+    cost = instances[0]["cost"] or {}
+    dynamic = int(cost.get("dynamic") or 0)
+    most = {what: max(kernel[what] for kernel in instances) for what in ("threads", *PTX_COUNTS)}
+    registers = [max(kernel["by_architecture"][arch]["registers"] for kernel in instances) for arch in architectures]
+    shared = [kernel["by_architecture"][newest]["shared"] + dynamic for kernel in instances]
+    warps = min(resident_warps(kernel["threads"], kernel["by_architecture"][newest]["registers"], bytes_)
+                for kernel, bytes_ in zip(instances, shared)) if most["threads"] else 0
+    return [cost.get("unit", ""), cost.get("bytes", ""), cost.get("flops", ""), most["threads"], ", ".join(map(str, registers)),
+            max(shared), warps, *(most[what] for what in PTX_COUNTS)]
+
+
 def table(kernels, release):
     architectures = sorted({arch for kernel in kernels for arch in kernel["by_architecture"]}, key=int)
+    rows = {}
+    for kernel in kernels:
+        rows.setdefault((kernel["file"], kernel["row"]), []).append(kernel)
     lines = [f"Compiled by nvcc {release}.", "",
-             f"| kernel | threads | registers on sm_{', '.join(architectures)} | shared bytes | warps resident | tensor-core products | "
-             "16-byte loads | 16-byte stores | 16-byte asynchronous copies |", "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
-    for kernel in sorted(kernels, key=lambda kernel: (kernel["file"], kernel["name"])):
-        records = [kernel["by_architecture"][arch] for arch in architectures]
-        newest = kernel["by_architecture"]["90" if "90" in architectures else architectures[-1]]
-        warps = resident_warps(kernel["threads"], newest["registers"], newest["shared"]) if kernel["threads"] else 0
-        lines.append(f"| {kernel['file']}: `{kernel['name']}` | {kernel['threads']} | {', '.join(str(r['registers']) for r in records)} | "
-                     f"{newest['shared']} | {warps} | {kernel['mma']} | {kernel['loads16']} | {kernel['stores16']} | {kernel['copies16']} |")
+             f"| kernel | for | bytes | FLOPs | threads | registers on sm_{', '.join(architectures)} | shared bytes | warps resident | "
+             "tensor-core products | 16-byte loads | 16-byte stores | 16-byte asynchronous copies |",
+             "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    for (file, row), instances in sorted(rows.items()):
+        lines.append(" | ".join([f"| {file}: `{row}`", *map(str, cells(instances, architectures))]) + " |")
     return "\n".join(lines)
 
 
@@ -185,7 +232,7 @@ def main():
             wrong.append(f"{PAGE}: the table is stale: run {pathlib.Path(__file__).name} {build}")
     else:
         print(f"the table is of another compiler than nvcc {release}: not compared")
-    print(f"{len(kernels)} kernels in {len(commands)} files; machine code "
+    print(f"{len(kernels)} instances of kernels in {len(commands)} files; machine code "
           f"{'read' if kernels[0]['sass'] is not None else 'not read: no cuobjdump'}")
     sys.exit("\n".join(wrong) or 0)
 
