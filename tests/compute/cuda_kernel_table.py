@@ -197,7 +197,7 @@ def table(kernels, release):
     for kernel in kernels:
         rows.setdefault((kernel["file"], kernel["row"]), []).append(kernel)
     lines = [f"Compiled by nvcc {release}.", "",
-             f"| kernel | for | bytes | FLOPs | threads | registers on sm_{', '.join(architectures)} | shared bytes | warps resident | "
+             f"| kernel | cost of | bytes | FLOPs | threads | registers on sm_{', '.join(architectures)} | shared bytes | warps resident | "
              "tensor-core products | 16-byte loads | 16-byte stores | 16-byte asynchronous copies |",
              "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for (file, row), instances in sorted(rows.items()):
