@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 folder=${1:?the build folder} minutes=${LINT_MINUTES:-5}
 [ "${2:-}" != all ] || minutes=600
 
-mapfile -t files < <(find compute comm models checkpoints runtime launcher tests -name '*.h' -o -name '*.cc' | sort)
+mapfile -t files < <(find compute comm models checkpoints runtime launcher tests -name '*.h' -o -name '*.cc' -o -name '*.cu' | sort)
 if command -v clang-format-14 >/dev/null; then
   clang-format-14 --dry-run --Werror "${files[@]}"
   echo "clang-format: ${#files[@]} files"

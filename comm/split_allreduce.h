@@ -79,7 +79,9 @@ class SplitAllReduce {
   virtual void shard_done(int shard) = 0;
   virtual void gradients_ready(std::int64_t offset) = 0;
   virtual void reduce() = 0;
-  virtual void publish() = 0;  ///< also without a step before it: the first values, or those of a checkpoint
+  /// Also without a step before it: the first values, or those of a checkpoint. Downloads of values that began behind
+  /// reduce() must be over.
+  virtual void publish() = 0;
 };
 
 /// Collective. `flat_size` elements; `bf16` asks for the bf16 copy of the values. Memory per node, or per device: 4

@@ -94,7 +94,8 @@ class Backend {
   virtual void* allocate(std::int64_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
   virtual void upload(std::span<const std::byte> host, DeviceSpan device) = 0;
-  /// May run beside later operations that only read `device`; those that write it wait, update() among them.
+  /// May run beside later operations that only read `device`; those that write it wait, update() among them. What is
+  /// ordered behind queue() by other means does not wait: synchronize() first.
   virtual void download(ConstDeviceSpan device, std::span<std::byte> host) = 0;
   virtual void zero(DeviceSpan x) = 0;
   virtual void synchronize() = 0;

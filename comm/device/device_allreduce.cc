@@ -116,6 +116,8 @@ void DeviceAllReduce::sum_slice(int index) {
 }
 
 void DeviceAllReduce::publish() {
+  // A transfer does not wait for downloads of what it overwrites, as operations do. Behind reduce() there are none.
+  if (!gradients_.reduced()) backend_.synchronize();
   gradients_.begin_publish();
   slices_->exchange_values();
   exchange_->wait();

@@ -25,6 +25,7 @@ class ShardGradients {
   [[nodiscard]] int ready_buckets(std::int64_t offset);
   void begin_reduce();
   void begin_publish();
+  [[nodiscard]] bool reduced() const { return phase_ == Phase::kReduced; }
 
   [[nodiscard]] ShardRange shards() const { return mine_; }
   [[nodiscard]] DeviceSpan buffer(int index) const { return buffers_[static_cast<std::size_t>(index)]; }

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 
 #include "compute/backend.h"
 #include "compute/cuda/prelude.h"
@@ -59,8 +60,14 @@ void attention_backward_f32(Queue& queue, const AttentionShape& shape, const Att
 template <class... Parameters, class... Arguments>
 void launch_tiles(Queue& queue, const AttentionShape& shape, int rows, int threads, std::size_t shared_bytes,
                   void (*kernel)(Parameters...), const Arguments&... arguments) {
-  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(shared_bytes)));
+  const cudaError_t status =
+      cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(shared_bytes));
+  if (status == cudaErrorInvalidValue) {
+    throw ConfigError("attention: heads of " + std::to_string(shape.head_width) + " elements need " +
+                      std::to_string(shared_bytes >> 10) + " KiB of shared memory a block, more than this device has");
+  }
+  check(status);
   const dim3 grid(blocks_for(shape.samples * shape.heads, 1).x, blocks_for(shape.positions, rows).x);
   launch(grid, static_cast<unsigned>(threads), shared_bytes, queue.stream(), kernel, arguments...);
 }

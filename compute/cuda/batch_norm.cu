@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = 0; i < N; ++i) {
     const float inv_std = Evaluation ? 1.0F / sqrtf(s[i] + kEpsilon) : s[i];
     const float y = affine(x[i], m[i], g[i] * inv_std, b[i]) + skip[i];
-    x[i] = shape.relu ? fmaxf(y, 0.0F) : y;
+    x[i] = shape.relu && y < 0.0F ? 0.0F : y;  // keeps NaN
   }
   store_vector(x, y_RC + at);
 }
@@ -145,7 +145,7 @@ struct Gradient {
     for (int i = 0; i < N; ++i) {
       scale[i] *= inv_std[i];
       const float sign = shape.skip ? y[i] : affine(deviation[i], mean[i], scale[i], beta[i]);
-      if (shape.relu && !(sign > 0.0F)) g[i] = 0.0F;
+      if (shape.relu && sign <= 0.0F) g[i] = 0.0F;
       deviation[i] -= mean[i];
     }
   }

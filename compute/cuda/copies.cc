@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kPiece = std::size_t{4} << 20;        // bytes that cross the bus at once
 constexpr std::size_t kReturnPiece = std::size_t{1} << 20;  // bytes of results that the area begins with
-constexpr std::size_t kAlignment = 64;                      // of results: whole cache lines
+constexpr std::size_t kAlignment = 64;                      // of small copies: whole cache lines; divides a piece
 
 }  // namespace
 
@@ -19,16 +19,27 @@ Uploads::Uploads() {
 }
 
 void Uploads::copy(std::span<const std::byte> host, void* device, cudaStream_t stream) {
-  for (std::size_t begin = 0; begin < host.size(); begin += kPiece) {
-    const std::size_t bytes = std::min(kPiece, host.size() - begin);
-    Piece& piece = pieces_[next_];
-    next_ = (next_ + 1) % pieces_.size();
-    check(cudaEventSynchronize(piece.read.get()));
-    std::memcpy(piece.memory.get(), host.data() + begin, bytes);
-    check(cudaMemcpyAsync(static_cast<std::byte*>(device) + begin, piece.memory.get(), bytes, cudaMemcpyHostToDevice,
+  for (std::size_t begin = 0; begin < host.size();) {
+    const std::span<std::byte> room = take(host.size() - begin);
+    std::memcpy(room.data(), host.data() + begin, room.size());
+    check(cudaMemcpyAsync(static_cast<std::byte*>(device) + begin, room.data(), room.size(), cudaMemcpyHostToDevice,
                           stream));
-    check(cudaEventRecord(piece.read.get(), stream));
+    check(cudaEventRecord(pieces_[piece_].read.get(), stream));
+    begin += room.size();
   }
+}
+
+/// At most `bytes` of the piece that is being filled; once it is full, of the other one when the device has read that.
+std::span<std::byte> Uploads::take(std::size_t bytes) {
+  if (used_ == kPiece) {
+    piece_ = (piece_ + 1) % pieces_.size();
+    used_ = 0;
+    check(cudaEventSynchronize(pieces_[piece_].read.get()));
+  }
+  std::byte* const begin = static_cast<std::byte*>(pieces_[piece_].memory.get()) + used_;
+  const std::size_t size = std::min(bytes, kPiece - used_);
+  used_ += (size + kAlignment - 1) / kAlignment * kAlignment;
+  return {begin, size};
 }
 
 Downloads::Downloads() : order_(make_event()) {

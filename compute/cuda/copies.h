@@ -16,7 +16,8 @@
 
 namespace ballast::cuda {
 
-/// Host to device: the caller fills one piece of pinned memory while the device reads the other.
+/// Host to device: the caller fills one piece of pinned memory while the device reads the other. Small copies share a
+/// piece: behind work that waits for other workers the caller can queue many of them without waiting for it.
 class Uploads {
  public:
   Uploads();
@@ -26,10 +27,13 @@ class Uploads {
  private:
   struct Piece {
     PinnedMemory memory;
-    Event read;  ///< the device has read it
+    Event read;  ///< the device has read all of it that was given out
   };
+  std::span<std::byte> take(std::size_t bytes);
+
   std::array<Piece, 2> pieces_;
-  std::size_t next_ = 0;
+  std::size_t piece_ = 0;  ///< the piece that is being filled
+  std::size_t used_ = 0;   ///< its bytes in use
 };
 
 /// Device to host beside the compute stream. Two lanes take turns: on one a piece crosses the bus while on the other

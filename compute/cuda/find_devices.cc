@@ -11,6 +11,8 @@ namespace ballast::cuda {
 
 namespace {
 
+constexpr int kLeastMajor = 8;  // compute capability: the kernels are compiled for 8.0, which has cp.async and bf16
+
 /// CUDA's numbers for versions: 13010 is 13.1. Zero, where there is no driver, is empty.
 std::string version_of(int number) {
   if (number == 0) return "";
@@ -30,8 +32,14 @@ std::vector<bool> peers_of(int device, int devices) {
 Device device_at(int ordinal, int devices) {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, ordinal));
+  const std::string capability = std::to_string(properties.major) + "." + std::to_string(properties.minor);
+  if (properties.major < kLeastMajor) {
+    throw Error("device " + std::to_string(ordinal) + " (" + properties.name + ") is of compute capability " +
+                capability + ", the kernels need " + std::to_string(kLeastMajor) +
+                ".0 or later: use another machine, or hide it with CUDA_VISIBLE_DEVICES");
+  }
   return {.name = properties.name,
-          .compute_capability = std::to_string(properties.major) + "." + std::to_string(properties.minor),
+          .compute_capability = capability,
           .memory_bytes = static_cast<std::int64_t>(properties.totalGlobalMem),
           .processors = properties.multiProcessorCount,
           .peer_access = peers_of(ordinal, devices)};

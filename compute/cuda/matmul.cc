@@ -13,6 +13,8 @@ namespace {
 constexpr std::size_t kWorkspace = std::size_t{32}
                                    << 20;  // most that an algorithm may need: what cuBLAS itself takes on Hopper
 
+constexpr std::uintptr_t kBiasAlignment = 16;  // bytes
+
 void check(cublasStatus_t status, std::source_location where = std::source_location::current()) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw Error(std::string("cuBLASLt: ") + cublasLtGetStatusString(status) + " (" + cublasLtGetStatusName(status) + ")",
@@ -61,9 +63,9 @@ void check_spans(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b,
   require(bias.empty() || (bias.size == shape.n && bias.dtype == DType::kF32), "matmul: bias is not f32 of size n");
 }
 
-/// The bias as cuBLASLt's epilogue takes it: in the type of c, aligned to 16 bytes.
+/// The bias as cuBLASLt's epilogue takes it: in the type of c, aligned.
 const void* epilogue_bias(Queue& queue, ConstDeviceSpan bias, DType dtype) {
-  if (bias.empty() || (dtype == bias.dtype && alignment_of(bias.data) >= 16)) return bias.data;
+  if (bias.empty() || (dtype == bias.dtype && alignment_of(bias.data) >= kBiasAlignment)) return bias.data;
   const DeviceSpan converted{queue.scratch(bias.size * size_of(dtype)), bias.size, dtype};
   convert(queue, bias, converted);
   return converted.data;
@@ -81,6 +83,8 @@ Matmul::Description Matmul::describe(const Key& key) const {
   set(made, CUBLASLT_MATMUL_DESC_TRANSA, key.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(made, CUBLASLT_MATMUL_DESC_TRANSB, key.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(made, CUBLASLT_MATMUL_DESC_EPILOGUE, key.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
+  // For the choice of an algorithm, which must not differ from call to call: no address, but its alignment.
+  if (key.bias) set(made, CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(kBiasAlignment));
   return description;
 }
 

@@ -14,7 +14,10 @@ namespace ballast::cuda {
 namespace {
 
 constexpr int kMaxAddends = 256;  // so that a program fits into a kernel's parameters
-constexpr int kMaxLevels = 13;    // so that the partial sums fit into shared memory: the highest is in registers
+constexpr int kMaxLevels = 12;    // so that the partial sums fit into shared memory: the highest is in registers
+static_assert(
+    (kMaxLevels - 1) * kPieceThreads * sizeof(float4) + sizeof(WarpTotals) <= 48 << 10,
+    "a kernel's shared memory, of fixed and of given size together, is at most 48 KiB unless it asks for more");
 
 /// A program of ordered_sum as a kernel's parameter.
 struct Program {
@@ -118,7 +121,7 @@ bool can_load_whole(std::span<const ConstDeviceSpan> addends, DeviceSpan sum) {
 void run(Queue& queue, std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum, dim3 grid,
          const Pieces& pieces, double* squares) {
   const std::size_t levels = levels_of_sum_tree(addends.size(), tree);
-  require(levels <= kMaxLevels, "ordered_sum: the tree holds more than 13 partial sums at once");
+  require(levels <= kMaxLevels, "ordered_sum: the tree holds more than 12 partial sums at once");
   const std::size_t waiting = std::max<std::size_t>(levels, 2) - 1;
   launch(grid, kPieceThreads, waiting * kPieceThreads * sizeof(float4), queue.stream(), sum_pieces,
          program_of(addends, tree, sum), pieces, can_load_whole(addends, sum), static_cast<float*>(sum.data), squares);

@@ -46,7 +46,7 @@ TEST_F(OperationsMemory, NamesTheBytesThatItCannotHave) {
 }
 
 TEST_F(OperationsMemory, CarriesBytesThereAndBack) {
-  for (const std::int64_t size : {0, 1, 3, 1000, 100'003}) {
+  for (const std::int64_t size : {0, 1, 3, 1000, 100'003, 6'000'001}) {
     const Buffer buffer(*backend, size, DType::kBF16);
     const auto sent = pattern(static_cast<std::size_t>(2 * size), 3);
     backend->upload(sent, buffer.span());

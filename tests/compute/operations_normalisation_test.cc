@@ -156,6 +156,17 @@ TEST_P(OperationsBatchNorm, InferenceUsesTheGivenStatisticsAlsoInPlace) {
   }
 }
 
+TEST_P(OperationsBatchNorm, ReluKeepsNaN) {
+  OperationCase c;
+  const int x = c.reads("x", GetParam(), {kNan, -1.0, 1.0});
+  const int ones = c.reads("gamma, var", DType::kF32, {1.0});
+  const int zeros = c.reads("beta, mean", DType::kF32, {0.0});
+  const int y = c.writes("y", GetParam(), 3, {.relative = 1e-4});
+  c.check(*backend, [&](Backend& on, const Arguments& t) {
+    on.batch_norm_inference({.rows = 3, .relu = true}, t[x], {}, t[ones], t[zeros], t[zeros], t[ones], t[y]);
+  });
+}
+
 /// One call of batch_norm_backward: which memory the gradients of x and of the skip go to.
 enum class Place { kOwn, kDxOverDy, kSkipOverDy, kNoSkipWanted };
 

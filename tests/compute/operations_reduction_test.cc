@@ -20,6 +20,7 @@ const std::vector<std::vector<int>> kTrees = {
     {3, 2, -1, 1, 0, -1, -1},
     {0, 1, 2, 3, -1, -1, -1},
     {0, 1, -1, 2, 3, -1, -1, 4, 5, -1, 6, 7, -1, -1, -1},
+    {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},  // as deep as devices can add
 };
 
 int addends_of(const std::vector<int>& tree) { return *std::max_element(tree.begin(), tree.end()) + 1; }

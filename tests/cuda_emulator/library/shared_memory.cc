@@ -16,6 +16,15 @@ const char dynamic_tag = 0;
 // ASan's own red zone begins at the last byte; without it a canary shows writes past the end.
 std::size_t canary_bytes() { return under_asan() ? 0 : kCanaryBytes; }
 
+// Dynamic memory counts too, unless the kernel can only have got it by asking for more than the limit.
+void check_static_bytes(std::size_t bytes, std::size_t dynamic) {
+  const std::size_t together = bytes + (dynamic <= kStaticLimit ? dynamic : 0);
+  if (together > kStaticLimit) {
+    fail("%zu bytes of static shared memory, %zu with the dynamic; the limit is %zu", bytes, bytes + dynamic,
+         kStaticLimit);
+  }
+}
+
 const TsanFiber& janitor() {
   static const TsanFiber* fiber = new TsanFiber;
   return *fiber;
@@ -32,9 +41,7 @@ void* Block::shared_object(const void* tag, std::size_t bytes) {
   void* memory = nullptr;
   {
     const Bookkeeping bookkeeping(*this);
-    if (tag != &dynamic_tag && (shared_bytes_ += bytes) > kStaticLimit) {
-      fail("%zu bytes of static shared memory; the limit is %zu", shared_bytes_, kStaticLimit);
-    }
+    if (tag != &dynamic_tag) check_static_bytes(shared_bytes_ += bytes, dynamic_bytes());
     if (posix_memalign(&memory, kSharedAlignment, bytes + canary_bytes()) != 0) fail("no memory for shared memory");
     std::memset(memory, 0xff, bytes);
     std::memset(static_cast<char*>(memory) + bytes, kCanary, canary_bytes());

@@ -145,6 +145,25 @@ bool neighbours_are_right(void (*kernel)(const float*, float*)) {
   return result[31] == 32.0f;
 }
 
+// Shared memory of fixed size beside what the launch gives.
+__global__ void __launch_bounds__(32) reverse_and_double(const float* x, float* y) {
+  auto& fixed = block_shared<Tile>();
+  auto* given = dynamic_shared<float>();
+  fixed.row[threadIdx.x] = given[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  y[threadIdx.x] = fixed.row[31 - threadIdx.x] + given[31 - threadIdx.x];
+}
+
+bool doubles_are_right(std::size_t given_bytes) {
+  const DeviceArray<float> x(ramp(32)), y(32);
+  launch(1, 32, given_bytes, nullptr, reverse_and_double, x.data(), y.data());
+  const std::vector<float> result = y.values();
+  for (unsigned i = 0; i < 32; ++i) {
+    if (result[i] != 2.0f * static_cast<float>(32 - i)) return false;
+  }
+  return true;
+}
+
 // Two groups of asynchronous copies; `kUnfinished` groups may be under way when the data is read.
 template <int kUnfinished>
 __global__ void __launch_bounds__(32) copy_through_shared(const float4* x, float4* y) {
@@ -185,6 +204,8 @@ std::vector<Scenario> block_scenarios() {
       {"write_past_shared_memory", [] { return reverse_is_right(reverse<true>, 60); }},
       {"add_neighbours", [] { return neighbours_are_right(add_neighbours<true>); }},
       {"unwritten_shared_memory", [] { return neighbours_are_right(add_neighbours<false>); }},
+      {"both_kinds_of_shared_memory", [] { return doubles_are_right(32 * sizeof(float)); }},
+      {"too_much_shared_memory", [] { return doubles_are_right(48 << 10); }},
       {"asynchronous_copies", [] { return copies_are_right(copy_through_shared<0>); }},
       {"asynchronous_copies_not_waited_for", [] { return copies_are_right(copy_through_shared<1>); }},
   };
