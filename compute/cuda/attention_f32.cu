@@ -252,7 +252,7 @@ __global__ void __launch_bounds__(kThreads)
 
 /// dv of 32 keys where `Values`, else their dk: both at once would need more registers than there are where heads are
 /// wide.
-/// Cost of a head: 5e T D bytes, 3 T^2 D + 2.5 T^2 FLOPs. Up to 142336 bytes of dynamic shared memory.
+/// Cost of dk or dv of a head: 5e T D bytes, 3 T^2 D + 2.5 T^2 FLOPs. Up to 142336 bytes of dynamic shared memory.
 template <class T, int D, int N, bool Values>
 __global__ void __launch_bounds__(kThreads)
     key_gradient_kernel(AttentionShape shape, float scale, const T* qkv, const T* dy, const float* log_sum_exp,

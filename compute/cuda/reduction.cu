@@ -62,7 +62,7 @@ __device__ __forceinline__ double squares_of(const Four& x) {
 
 /// sum = the program's sum on every piece; squares[piece] = sum of its squares unless `squares` is null. `sum` may be
 /// an addend: a thread reads all addends of its elements before it writes them.
-/// Cost of an element of n addends: 4 n + 4 bytes, n + 1 FLOPs. Up to 49152 bytes of dynamic shared memory.
+/// Cost of an element of n addends: 4 n + 4 bytes, n + 1 FLOPs. Up to 45056 bytes of dynamic shared memory.
 __global__ void __launch_bounds__(kPieceThreads)
     sum_pieces(const __grid_constant__ Program program, Pieces pieces, bool aligned, float* sum, double* squares) {
   auto& totals = block_shared<WarpTotals>();

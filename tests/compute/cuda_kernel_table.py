@@ -4,8 +4,8 @@ cuda_kernel_table.py BUILD            writes the table
 cuda_kernel_table.py BUILD --check    fails when it is stale, or when a kernel spills registers, uses local memory or names no cost
 
 Compiles the device code of every .cu file of BUILD/compile_commands.json once more with its own flags. What a kernel moves and computes
-is in its comment (compute/cuda/prelude.h). Where cuobjdump is found, machine code is read, too: each kernel that multiplies with tensor
-cores in PTX must do so there, and each with 16-byte loads must have kept them.
+is in its comment (compute/cuda/prelude.h). Where cuobjdump is found, the machine code of sm_90 is read, too: each kernel that multiplies
+with tensor cores or moves 16 bytes at a time in PTX must do so there.
 """
 import concurrent.futures
 import json
@@ -35,7 +35,12 @@ PTX_COUNTS = {
     "stores16": r"\bst\.global(?:\.\w+)*\.(?:v4\.\w?32|v2\.\w?64)\b",
     "copies16": r"\bcp\.async\.c[ag]\.shared\.global(?:\.\w+)*\s+\[[^;]*\], 16",
 }
-SASS_COUNTS = {"mma": r"\b(?:HMMA|HGMMA|UTCHMMA)\.", "loads16": r"\bLDG\.E(?:\.\w+)*\.128"}
+SASS_COUNTS = {
+    "mma": r"\b(?:HMMA|HGMMA|UTCHMMA)\.",
+    "loads16": r"\bLDG\.E(?:\.\w+)*\.128\b",
+    "stores16": r"\bSTG\.E(?:\.\w+)*\.128\b",
+    "copies16": r"\bLDGSTS\.E(?:\.\w+)*\.128\b",
+}
 
 
 def compiler_commands(build):
@@ -141,7 +146,7 @@ def kernels_of(source, words):
     """One record for each instance of a kernel of a file."""
     with tempfile.TemporaryDirectory() as folder:
         said, ptx, binary = compiled(words, source, pathlib.Path(folder))
-        sass = machine_code(binary)
+        sass = machine_code(binary, compiler=words[0])
     used, costs = resources(said), costs_of(source)
     in_ptx = counts(ptx, r"^(?:\.visible )?\.entry (\w+)\(", PTX_COUNTS)
     threads = dict(re.findall(r"\.entry (\w+)\([^{]*?\.maxntid (\d+)", ptx))
@@ -155,10 +160,12 @@ def kernels_of(source, words):
     return kernels
 
 
-def machine_code(binary):
-    if not shutil.which("cuobjdump"):
+def machine_code(binary, compiler):
+    """The listing of the machine code of sm_90, or None where cuobjdump is neither beside the compiler nor in PATH."""
+    tool = shutil.which("cuobjdump", path=f"{pathlib.Path(compiler).parent}{os.pathsep}{os.environ['PATH']}")
+    if not tool:
         return None
-    return subprocess.run(["cuobjdump", "-sass", "-arch", "sm_90", str(binary)], capture_output=True, text=True, check=True).stdout
+    return subprocess.run([tool, "-sass", "-arch", "sm_90", str(binary)], capture_output=True, text=True, check=True).stdout
 
 
 def mistakes(kernels):
@@ -197,7 +204,7 @@ def table(kernels, release):
     for kernel in kernels:
         rows.setdefault((kernel["file"], kernel["row"]), []).append(kernel)
     lines = [f"Compiled by nvcc {release}.", "",
-             f"| kernel | for | bytes | FLOPs | threads | registers on sm_{', '.join(architectures)} | shared bytes | warps resident | "
+             f"| kernel | cost of | bytes | FLOPs | threads | registers on sm_{', '.join(architectures)} | shared bytes | warps resident | "
              "tensor-core products | 16-byte loads | 16-byte stores | 16-byte asynchronous copies |",
              "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for (file, row), instances in sorted(rows.items()):
