@@ -134,7 +134,7 @@ struct Gradient {
   float g[N], deviation[N], scale[N];
 
   __device__ Gradient(const BatchNormShape& shape, const Tensors<T>& t, std::int64_t at, std::int64_t column) {
-    float mean[N], inv_std[N], beta[N], y[N];
+    float mean[N], inv_std[N], beta[N], y[N] = {};
     load_vector(t.dy + at, g);
     load_vector(t.x + at, deviation);
     load_vector(t.mean + column, mean);

@@ -1,6 +1,7 @@
 #include "compute/cuda/matmul.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <source_location>
 #include <string>
 
@@ -13,7 +14,10 @@ namespace {
 constexpr std::size_t kWorkspace = std::size_t{32}
                                    << 20;  // most that an algorithm may need: what cuBLAS itself takes on Hopper
 
-constexpr std::uintptr_t kBiasAlignment = 16;  // bytes
+constexpr std::size_t kBiasAlignment = 16;  // bytes
+
+/// Its second half begins at an address of that alignment and of no larger one.
+alignas(2 * kBiasAlignment) constexpr std::byte kBiasPlaces[2 * kBiasAlignment] = {};
 
 void check(cublasStatus_t status, std::source_location where = std::source_location::current()) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
@@ -83,8 +87,9 @@ Matmul::Description Matmul::describe(const Key& key) const {
   set(made, CUBLASLT_MATMUL_DESC_TRANSA, key.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(made, CUBLASLT_MATMUL_DESC_TRANSB, key.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(made, CUBLASLT_MATMUL_DESC_EPILOGUE, key.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
-  // For the choice of an algorithm, which must not differ from call to call: no address, but its alignment.
-  if (key.bias) set(made, CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(kBiasAlignment));
+  // The choice of an algorithm looks at the alignment of the bias, and must not differ from call to call.
+  const void* const place = kBiasPlaces + kBiasAlignment;
+  if (key.bias) set(made, CUBLASLT_MATMUL_DESC_BIAS_POINTER, place);
   return description;
 }
 

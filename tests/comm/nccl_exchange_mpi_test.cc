@@ -6,7 +6,9 @@
 #include <bit>
 #include <cmath>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "comm/device/open_exchange.h"
 #include "tests/comm/training_steps.h"
@@ -58,6 +60,35 @@ TEST(NcclExchange, ComesCloseWithItsOwnReduction) {
     }
     EXPECT_LT(apart, 1e-5F * greatest);
   }
+}
+
+TEST(NcclExchange, PublishesBehindDownloadsThatBeganBefore) {
+  const int workers = mpi_world().size(), rank = mpi_world().rank();
+  const std::vector<Block> blocks = {{0, 1000}, {1000, 2000}, {2000, 3000}, {3000, 4000}};
+  const auto backend = device();
+  const auto split = make_split_allreduce(mpi_world(), *backend, 4000, blocks, false,
+                                          {.shards = workers, .plugins = EMULATED, .timeout_seconds = 50});
+  const auto set_mine = [&](float number) {
+    const std::vector<float> numbers(4000, number);
+    for (const auto& [bucket, owner, first, count, begin, end] : split->my_slices()) {
+      const auto part =
+          std::span(numbers).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+      backend->upload(std::as_bytes(part), split->values().subspan(begin, end - begin));
+    }
+    backend->synchronize();
+  };
+  set_mine(1.0F);
+  split->publish();
+  set_mine(2.0F);
+  std::vector<float> seen(4000, 1.0F);
+  for (const auto& [bucket, owner, first, count, begin, end] : split->slices()) {
+    if (owner == rank) continue;
+    const auto part = std::span(seen).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+    backend->download(split->values().subspan(begin, end - begin), std::as_writable_bytes(part));
+  }
+  split->publish();
+  backend->synchronize();
+  EXPECT_EQ(std::ranges::count(seen, 1.0F), 4000);
 }
 
 TEST(NcclExchange, NamesRankAndSecondsWhenAWorkerDoesNotCome) {

@@ -137,5 +137,29 @@ TEST(CublasLt, RefusesTypesThatDoNotGoTogether) {
   EXPECT_EQ(found, 1);
 }
 
+TEST(CublasLt, RefusesABiasThatIsLessAlignedThanTheAlgorithmWasChosenFor) {
+  const DeviceArray<float> matrices(48), bias(8), workspace(1024);
+  const Layout layout(CUDA_R_32F, 4, 4);
+  const auto multiply = [&](const float* chosen_for, const float* used) {
+    Matmul matmul;
+    matmul.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    matmul.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(chosen_for));
+    cublasLtMatmulHeuristicResult_t result{};
+    int found = 0;
+    EXPECT_EQ(cublasLtMatmulAlgoGetHeuristic(nullptr, matmul.get(), layout.get(), layout.get(), layout.get(),
+                                             layout.get(), nullptr, 1, &result, &found),
+              CUBLAS_STATUS_SUCCESS);
+    matmul.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, static_cast<const void*>(used));
+    const float alpha = 1, beta = 0;
+    float* const a = matrices.data();
+    return cublasLtMatmul(nullptr, matmul.get(), &alpha, a, layout.get(), a + 16, layout.get(), &beta, a + 32,
+                          layout.get(), a + 32, layout.get(), &result.algo, workspace.data(), 4096, nullptr);
+  };
+  EXPECT_EQ(multiply(bias.data() + 4, bias.data() + 4), CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(multiply(bias.data() + 4, bias.data()), CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(multiply(bias.data(), bias.data() + 4), CUBLAS_STATUS_INVALID_VALUE);
+  EXPECT_EQ(multiply(nullptr, bias.data() + 4), CUBLAS_STATUS_INVALID_VALUE);
+}
+
 }  // namespace
 }  // namespace cuda_emulator

@@ -74,6 +74,12 @@ std::uint64_t columns_of(const MatrixLayout& x, cublasOperation_t operation) {
   return operation == CUBLAS_OP_N ? x.columns : x.rows;
 }
 
+/// The largest power of two that divides an address, up to the 256 of device memory; null is divided by all.
+std::uint64_t alignment_of(const void* address) {
+  const std::uintptr_t bits = reinterpret_cast<std::uintptr_t>(address) | 256U;
+  return bits & (~bits + 1);
+}
+
 bool has_bias(const MatmulDescription& matmul) { return (matmul.epilogue & CUBLASLT_EPILOGUE_BIAS) != 0; }
 
 cublasStatus_t check(const MatmulDescription& matmul, const MatrixLayout& a, const MatrixLayout& b,
@@ -184,6 +190,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   const std::uint64_t most = preference == nullptr ? 0 : read_descriptor<MatmulPreference>(preference).workspace;
   results[0] = {};
   results[0].workspaceSize = results[0].algo.data[0] = std::min(most, kWorkspace);
+  // An algorithm may need all the alignment that the bias had when it was chosen.
+  results[0].algo.data[1] = alignment_of(read_descriptor<MatmulDescription>(matmul).bias);
   results[0].state = CUBLAS_STATUS_SUCCESS;
   *returned = 1;
   return CUBLAS_STATUS_SUCCESS;
@@ -211,6 +219,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t matmul, con
       check(product.matmul, product.a.layout, product.b.layout, product.c.layout, product.d_layout);
   if (status != CUBLAS_STATUS_SUCCESS) return status;
   if (product.workspace_bytes > workspace_bytes) return CUBLAS_STATUS_INVALID_VALUE;
+  const bool misaligned = algorithm != nullptr && alignment_of(product.matmul.bias) < algorithm->data[1];
+  if (has_bias(product.matmul) && misaligned) return CUBLAS_STATUS_INVALID_VALUE;
   const Lock lock;
   push(stream_of(stream), {.what = "cublasLtMatmul", .run = [product](CUstream_st&) { multiply(product); }});
   return CUBLAS_STATUS_SUCCESS;

@@ -7,7 +7,7 @@
 namespace cuda_emulator {
 namespace {
 
-constexpr std::size_t kStaticLimit = 48 * 1024;
+constexpr std::size_t kStaticLimit = std::size_t{48} << 10;
 constexpr std::size_t kCanaryBytes = 64;
 constexpr unsigned char kCanary = 0xa5;
 
