@@ -20,6 +20,12 @@ Block* active_block = nullptr;
 
 constexpr std::size_t kRestingFibers = 2048;  // TSan: see FiberPool
 
+/// Fibers of streams that are no more. They are not freed: there may be no more than 8128 under TSan, ever.
+std::deque<Fiber*>& left_behind() {
+  static auto* const fibers = new std::deque<Fiber*>;
+  return *fibers;
+}
+
 std::vector<Thread> make_threads(dim3 shape) {
   std::vector<Thread> threads(std::size_t{shape.x} * shape.y * shape.z);
   for (unsigned t = 0; t < threads.size(); ++t) {
@@ -34,10 +40,20 @@ Block* current_block() { return active_block; }
 
 Fiber& FiberPool::take(std::size_t block_threads) {
   const std::size_t resting = under_tsan() ? std::max(kRestingFibers, block_threads) : 1;
-  if (idle_.size() < resting) return *new Fiber(Block::run_threads);  // never freed: the pool is for the process
+  if (idle_.size() < resting && left_behind().empty()) return *new Fiber(Block::run_threads);
+  if (idle_.size() < resting) {
+    Fiber& fiber = *left_behind().front();
+    left_behind().pop_front();
+    return fiber;
+  }
   Fiber& fiber = under_tsan() ? *idle_.front() : *idle_.back();
   under_tsan() ? idle_.pop_front() : idle_.pop_back();
   return fiber;
+}
+
+void FiberPool::retire() {
+  left_behind().insert(left_behind().end(), idle_.begin(), idle_.end());
+  idle_.clear();
 }
 
 Block::Block(dim3 shape, std::size_t dynamic_bytes, const std::function<void()>& kernel, FiberPool& fibers)

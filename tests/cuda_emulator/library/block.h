@@ -36,6 +36,7 @@ struct Thread {
 class FiberPool {
  public:
   Fiber& take(std::size_t block_threads);
+  void retire();  ///< of a stream that ends: leaves its fibers to streams to come
   void give_back(Fiber& fiber) { idle_.push_back(&fiber); }
 
  private:

@@ -132,6 +132,7 @@ CUstream_st& create_stream(bool blocking) {
 
 void destroy_stream(CUstream_st& stream) {
   run_until(stream, stream.issued);
+  stream.fibers.retire();
   std::erase(streams(), &stream);
 }
 
