@@ -108,11 +108,13 @@ void* allocate(std::size_t bytes, MemoryKind kind) {
   const Allocation allocation{bytes, kind, static_cast<char*>(mapping), body + kPage};
   mprotect(allocation.mapping + body, kPage, PROT_NONE);
   char* start = allocation.mapping + body - user;
-  poison_surroundings(start, allocation);
   if (kind == MemoryKind::kDevice) {
     // Access to device memory changes with every launch: that takes time for each page.
     if (body >= kHugePage) madvise(mapping, body, MADV_HUGEPAGE);
     std::memset(start, 0xff, user);
+  }
+  poison_surroundings(start, allocation);
+  if (kind == MemoryKind::kDevice) {
     device_bytes += bytes;
     if (!device_open) set_access(allocation, PROT_NONE);
   }
