@@ -36,6 +36,8 @@ class Communicator {
   virtual ~Communicator() = default;
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
+  /// Whether calls on different groups may overlap in time, from several threads.
+  [[nodiscard]] virtual bool concurrent() const = 0;
 
   virtual void barrier() = 0;
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;

@@ -14,7 +14,9 @@
 //   gradients_ready(offset)             during the last one: the end of the buffer is final, its buckets leave
 //   reduce()                            returns when every slice of mine holds the sum over all shards
 //   ... update my slices in values() / compute_values() ...
-//   publish()                           returns when everybody's new values are visible here
+//   publish()                           my new values leave
+//   wait_for_values(end)                returns when everybody's new values below `end` are visible here; the next
+//                                       forward pass asks for them as it goes, and so they arrive beside it
 #pragma once
 
 #include <cstdint>
@@ -82,6 +84,8 @@ class SplitAllReduce {
   /// Also without a step before it: the first values, or those of a checkpoint. Downloads of values that began behind
   /// reduce() must be over.
   virtual void publish() = 0;
+  /// After the first publish(). `end`: a flat element.
+  virtual void wait_for_values(std::int64_t end) = 0;
 };
 
 /// Collective. `flat_size` elements; `bf16` asks for the bf16 copy of the values. Memory per node, or per device: 4

@@ -90,7 +90,11 @@ void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, boo
   const auto loss_scale = static_cast<float>(1.0 / (size * static_cast<double>(model_.input().targets_per_sample)));
   const bool begins_shard = &piece == &pieces_.front() || (&piece - 1)->shard != piece.shard;
   const ParameterMemory memory{gradients_.values(), gradients_.compute_values(), gradients_.gradients(piece.shard),
-                               begins_shard};
+                               begins_shard, [this](std::int64_t end) {
+                                 clock_.enter(Phase::kCommunication);
+                                 gradients_.wait_for_values(end);
+                                 clock_.enter(Phase::kForward);
+                               }};
   const Batch batch = batch_of(samples, static_cast<std::int64_t>(piece.indices.size()), step, piece.first);
   const GradientsReady keep = [](std::int64_t) {};
   const GradientsReady send = [this](std::int64_t offset) { gradients_.gradients_ready(offset); };

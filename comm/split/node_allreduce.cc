@@ -13,6 +13,7 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
       partition(cut_buckets(blocks, options.bucket_bytes, coordinator_ranks(options.coordinators, world.size()))),
       fragments(all_fragments(world.size(), options.shards)),
       memory(*node, flat_size, bf16, fragments[static_cast<std::size_t>(world.rank())].buffers),
+      transfers(*group),
       sums(parts(backend), plan_sums(topology, partition, fragments, options.shards)),
       values(parts(backend), blocks) {}
 
@@ -45,6 +46,7 @@ void NodeAllReduce::reduce() {
   shared_->sums.finished(shared_->partition.buckets());
   backend_.synchronize();
   shared_->node->barrier();
+  shared_->values.expect();
   shared_->sums.finished_by_all();
   for (std::size_t i = 0; i < my_slices().size(); ++i) {
     const Slice& slice = my_slices()[i];
@@ -53,13 +55,14 @@ void NodeAllReduce::reduce() {
                                                         static_cast<std::size_t>(slice.block_count)));
   }
   backend_.synchronize();
+  shared_->transfers.wait_for_sends();
 }
 
 void NodeAllReduce::publish() {
   gradients_.begin_publish();
   backend_.synchronize();
-  shared_->values.run();
-  shared_->sums.wait_for_sends();
+  shared_->transfers.wait_for_sends();  // of values, where this is not the first publish() since reduce()
+  shared_->values.start();
   shared_->node->barrier();
 }
 

@@ -15,12 +15,16 @@
 
 namespace ballast {
 
-/// Deletes, unless an exception that was not there at the beginning is on its way out.
+/// Deletes, unless an exception that was not there at the beginning is on its way out: stops the object then.
 struct KeepWhenUnwinding {
   int exceptions = std::uncaught_exceptions();
   template <typename T>
   void operator()(T* object) const {
-    if (std::uncaught_exceptions() <= exceptions) delete object;
+    if (std::uncaught_exceptions() <= exceptions) {
+      delete object;
+    } else {
+      object->stop();
+    }
   }
 };
 
@@ -29,8 +33,8 @@ struct KeepWhenUnwinding {
 ///    publish(), whose barrier lies before my next begin_step(). The sum goes to buffer 0 of its owner, at elements
 ///    that only the owner reads.
 ///  * The node's values: read by all until reduce(), whose barrier lies before every update on this node; written
-///    between reduce() and publish() by the owners, and inside publish() by the contacts that receive from other nodes;
-///    disjoint slices all.
+///    between reduce() and publish() by the owners, and from then until wait_for_values() has returned by the contacts
+///    that receive from other nodes; disjoint slices all.
 class NodeAllReduce final : public SplitAllReduce {
  public:
   /// See make_split_allreduce.
@@ -52,15 +56,17 @@ class NodeAllReduce final : public SplitAllReduce {
   void gradients_ready(std::int64_t offset) override;
   void reduce() override;
   void publish() override;
+  void wait_for_values(std::int64_t end) override { shared_->values.wait_for(end); }
 
  private:
   /// What others read and write, or what waits for others when it is destroyed.
   struct Shared {
     Shared(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks_given, bool bf16,
            const SplitAllReduceOptions& options);
-    [[nodiscard]] SplitParts parts(Backend& backend) const {
-      return {*group, *node, backend, topology, partition, memory};
+    [[nodiscard]] SplitParts parts(Backend& backend) {
+      return {transfers, *node, backend, topology, partition, memory};
     }
+    void stop() { transfers.stop(); }
 
     std::vector<Block> blocks;
     std::unique_ptr<Communicator> group;
@@ -69,6 +75,7 @@ class NodeAllReduce final : public SplitAllReduce {
     Partition partition;
     std::vector<Fragments> fragments;
     NodeMemory memory;
+    Transfers transfers;
     SumExchange sums;
     ValueExchange values;
   };

@@ -4,6 +4,7 @@ namespace ballast {
 namespace {
 
 constexpr std::int64_t kPage = 4096;
+constexpr std::int64_t kCounterBytes = 64;  // a cache line each
 
 std::int64_t page_bytes(std::int64_t elements, DType dtype) {
   return (elements * size_of(dtype) + kPage - 1) / kPage * kPage;
@@ -26,9 +27,10 @@ DeviceSpan NodeMemory::gradients(int neighbour, int buffer) const {
   return {start + buffer * page_bytes(flat_size_, DType::kF32), flat_size_, DType::kF32};
 }
 
-std::atomic_ref<std::int64_t> NodeMemory::finished_buckets(int neighbour) const {
+std::atomic_ref<std::int64_t> NodeMemory::counter(int neighbour, int number) const {
   static_assert(std::atomic_ref<std::int64_t>::is_always_lock_free, "a lock would live in one process only");
-  return std::atomic_ref(*reinterpret_cast<std::int64_t*>(gradient_segments_->of(neighbour).data()));
+  std::byte* place = gradient_segments_->of(neighbour).data() + number * kCounterBytes;
+  return std::atomic_ref(*reinterpret_cast<std::int64_t*>(place));
 }
 
 }  // namespace ballast

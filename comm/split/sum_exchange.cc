@@ -11,13 +11,6 @@ namespace {
 constexpr int kSumTag = 1;
 constexpr std::int64_t kAlign = 16;  ///< elements: 64 bytes
 
-/// One test gives every transfer a turn. Finished requests at the front are skipped.
-void give_a_turn(const std::vector<std::unique_ptr<Request>>& requests) {
-  for (const auto& request : requests) {
-    if (!request->test()) return;
-  }
-}
-
 std::int64_t elements_of(const Slice& slice) { return slice.end - slice.begin; }
 
 }  // namespace
@@ -32,6 +25,7 @@ SumExchange::SumExchange(const SplitParts& parts, SumPlan plan) : parts_(parts),
   for (const Slice& slice : plan_.my_slices) {
     for (int i = 0; i < plan_.incoming_per_slice; ++i) incoming_offsets_.push_back(reserve(elements_of(slice)));
   }
+  arrived_ = std::vector<std::atomic<bool>>(incoming_offsets_.size());
   messages_ = parts_.node.share(message_elements_ * size_of(DType::kF32));
 }
 
@@ -58,15 +52,15 @@ std::size_t SumExchange::incoming_number(int slice, const Addend& addend) const 
 void SumExchange::begin_step() {
   next_bucket_ = 0;
   finished_before_ = parts_.memory.finished_buckets(parts_.node.rank()).load(std::memory_order_relaxed);
-  receives_.clear();
-  receives_.resize(incoming_offsets_.size());
   for (int i = 0; i < static_cast<int>(my_slices().size()); ++i) {
     const Slice& slice = my_slices()[static_cast<std::size_t>(i)];
     for (const Addend& addend : plan_.addends) {
       if (addend.node < 0) continue;
       const int from = parts_.topology.contact(addend.node, slice.owner, slice.bucket);
       const std::size_t number = incoming_number(i, addend);
-      receives_[number] = parts_.world.receive(bytes_of(message_span(incoming_offsets_[number], slice)), from, kSumTag);
+      arrived_[number] = false;
+      parts_.transfers.receive(bytes_of(message_span(incoming_offsets_[number], slice)), from, kSumTag,
+                               [this, number] { arrived_[number] = true; });
     }
   }
 }
@@ -79,8 +73,7 @@ void SumExchange::finished(int count) {
     mine.store(finished_before_ + count, std::memory_order_release);
   }
   send_finished_buckets();
-  give_a_turn(sends_);
-  give_a_turn(receives_);
+  parts_.transfers.turn();
 }
 
 void SumExchange::send_finished_buckets() {
@@ -115,7 +108,7 @@ void SumExchange::send_bucket(int bucket) {
   }
   parts_.backend.synchronize();
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    sends_.push_back(parts_.world.send(bytes_of(ready[i]), messages[i].slice.owner, kSumTag));
+    parts_.transfers.send(bytes_of(ready[i]), messages[i].slice.owner, kSumTag);
   }
 }
 
@@ -128,15 +121,10 @@ void SumExchange::sum_slice(int index, DeviceSpan sum, std::span<const ElementRa
       continue;
     }
     const std::size_t number = incoming_number(index, addend);
-    receives_[number]->wait();
+    parts_.transfers.wait_until([&] { return arrived_[number].load(); });
     sums.push_back(message_span(incoming_offsets_[number], slice));
   }
   parts_.backend.ordered_sum_and_squares(sums, plan_.program, sum, parts, squares);
-}
-
-void SumExchange::wait_for_sends() {
-  for (const auto& send : sends_) send->wait();
-  sends_.clear();
 }
 
 }  // namespace ballast

@@ -1,6 +1,7 @@
 // Defines: SplitParts, SumExchange: partial sums on their way to the coordinators on other nodes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -9,13 +10,14 @@
 #include "comm/communicator.h"
 #include "comm/split/node_memory.h"
 #include "comm/split/sum_plan.h"
+#include "comm/split/transfers.h"
 #include "compute/backend.h"
 
 namespace ballast {
 
 /// What a SplitAllReduce is made of; outlives its exchanges.
 struct SplitParts {
-  Communicator& world;  ///< a group of our own: its tags are ours
+  Transfers& transfers;  ///< of a group of our own: its tags are ours
   Communicator& node;
   Backend& backend;
   const Topology& topology;
@@ -36,9 +38,6 @@ class SumExchange {
   /// Puts the sum over all shards of my_slices()[index] into `sum`, and the sums of squares of its `parts` into
   /// `squares`. Waits for what other nodes send.
   void sum_slice(int index, DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
-  /// Returns when the neighbours' gradients may be overwritten, as far as my messages are concerned.
-  void wait_for_sends();
-
   [[nodiscard]] const std::vector<Slice>& my_slices() const { return plan_.my_slices; }
 
  private:
@@ -47,7 +46,7 @@ class SumExchange {
   void send_bucket(int bucket);
   [[nodiscard]] ConstDeviceSpan local_span(const LocalSum& local, const Slice& slice) const;
   [[nodiscard]] DeviceSpan message_span(std::int64_t offset, const Slice& slice) const;
-  /// Numbers the incoming sums of all my slices: index of receives_ and incoming_offsets_.
+  /// Numbers the incoming sums of all my slices: index of arrived_ and incoming_offsets_.
   [[nodiscard]] std::size_t incoming_number(int slice, const Addend& addend) const;
 
   SplitParts parts_;
@@ -59,10 +58,9 @@ class SumExchange {
   std::int64_t message_elements_ = 0;
   std::unique_ptr<SharedSegments> messages_;
 
-  std::vector<std::unique_ptr<Request>> sends_;
-  std::vector<std::unique_ptr<Request>> receives_;
-  std::int64_t finished_before_ = 0;  ///< buckets of earlier steps
-  int next_bucket_ = 0;               ///< the first that was not sent yet
+  std::vector<std::atomic<bool>> arrived_;  ///< as incoming_offsets_
+  std::int64_t finished_before_ = 0;        ///< buckets of earlier steps
+  int next_bucket_ = 0;                     ///< the first that was not sent yet
 };
 
 }  // namespace ballast

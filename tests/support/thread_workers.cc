@@ -137,6 +137,7 @@ T value_of(const std::vector<std::byte>& bytes) {
 
 class ThreadCommunicator final : public Communicator {
  public:
+  [[nodiscard]] bool concurrent() const override { return true; }
   ThreadCommunicator(World& world, Group& group, int rank) : world_(world), group_(group), rank_(rank) {}
 
   [[nodiscard]] int rank() const override { return rank_; }
