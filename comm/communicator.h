@@ -29,6 +29,9 @@ class SharedSegments {
  public:
   virtual ~SharedSegments() = default;
   [[nodiscard]] virtual std::span<std::byte> of(int rank) const = 0;
+  /// Gives the whole pages of `part`, which lies in my own segment, back to the system where it can take them. They
+  /// hold zeros or what they held.
+  virtual void discard(std::span<std::byte> part) = 0;
 };
 
 class Communicator {

@@ -50,6 +50,8 @@ struct SplitAllReduceOptions {
   int coordinators = 0;  ///< 0: all workers; K: ranks spread evenly over the world, rank 0 among them
   std::int64_t bucket_bytes = 8 << 20;
   bool share_memory = true;  ///< false: every worker is its own node
+  /// Of gradients, a worker keeps its own slices only: a bucket is summed as soon as all have finished it, and freed.
+  bool free_gradients = false;
   // Of backends whose memory the host cannot address:
   std::string plugins;           ///< folder with the transports that are loaded at run time; empty: beside the program
   bool native = false;           ///< the transport adds up as it likes: the bits then depend on the number of workers
@@ -89,8 +91,9 @@ class SplitAllReduce {
 };
 
 /// Collective. `flat_size` elements; `bf16` asks for the bf16 copy of the values. Memory per node, or per device: 4
-/// (+2) bytes per element for values and 4 per element and worker for gradients, times the worker's subtrees. Throws
-/// ConfigError for more workers than shards.
+/// (+2) bytes per element for values and 4 per element and worker for gradients, times the worker's subtrees. With
+/// `free_gradients`: 4 bytes per element for the sums, a few buckets per worker, and 4 per element for each subtree that
+/// a worker of several shards has behind it. Throws ConfigError for more workers than shards.
 [[nodiscard]] std::unique_ptr<SplitAllReduce> make_split_allreduce(Communicator& world, Backend& backend,
                                                                    std::int64_t flat_size, std::vector<Block> blocks,
                                                                    bool bf16, const SplitAllReduceOptions& options);

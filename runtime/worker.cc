@@ -56,9 +56,10 @@ void Worker::compute_gradients(std::int64_t step, StepTotals& totals) {
     const DeviceSpan gradients = gradients_.gradients(shard);
     if (piece == pieces_.end() || piece->shard != shard) backend_.zero(gradients);  // an empty shard
     for (; piece != pieces_.end() && piece->shard == shard; ++piece) {
-      compute_micro_batch(step, *piece, shard + 1 == mine.end, totals);
+      const bool ends_shard = piece + 1 == pieces_.end() || (piece + 1)->shard != shard;
+      compute_micro_batch(step, *piece, ends_shard, totals);
     }
-    if (shard + 1 == mine.end) gradients_.gradients_ready(0);
+    gradients_.gradients_ready(0);
     gradients_.shard_done(shard);
   }
   if (pieces_.empty() && !next_pieces_.empty()) reader_.request(next_pieces_.front().indices);
@@ -79,11 +80,12 @@ void Worker::cut_step(std::int64_t step, std::vector<MicroBatch>& pieces) const 
   }
 }
 
-void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool last, StepTotals& totals) {
-  const bool ends_step = &piece == &pieces_.back();
+void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool ends_shard, StepTotals& totals) {
   clock_.enter(Phase::kData);
   const Samples& samples = reader_.take();
-  const MicroBatch* next = !ends_step ? &piece + 1 : next_pieces_.empty() ? nullptr : &next_pieces_.front();
+  const MicroBatch* next = &piece != &pieces_.back() ? &piece + 1
+                           : next_pieces_.empty()    ? nullptr
+                                                     : &next_pieces_.front();
   if (next != nullptr) reader_.request(next->indices);
 
   const double size = static_cast<double>(plan_.batch_size(step));
@@ -99,9 +101,8 @@ void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, boo
   const GradientsReady keep = [](std::int64_t) {};
   const GradientsReady send = [this](std::int64_t offset) { gradients_.gradients_ready(offset); };
   clock_.enter(Phase::kForward);
-  const LossSums sums =
-      model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size),
-                              last && ends_step ? send : keep, [this] { clock_.enter(Phase::kBackward); });
+  const LossSums sums = model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size),
+                                                ends_shard ? send : keep, [this] { clock_.enter(Phase::kBackward); });
   const auto at = static_cast<std::size_t>(piece.shard);
   totals.loss[at] += sums.loss;
   totals.rows[at] += static_cast<double>(sums.rows);

@@ -30,8 +30,9 @@ struct KeepWhenUnwinding {
 
 /// Who may touch what, and when:
 ///  * My gradient memory: I write it from begin_step() to the last gradients_ready(). Neighbours read it until their
-///    publish(), whose barrier lies before my next begin_step(). The sum goes to buffer 0 of its owner, at elements
-///    that only the owner reads.
+///    publish(), whose barrier lies before my next begin_step(); with free_gradients, buckets that they have counted in
+///    NodeMemory::summed_buckets() not any more. The sum goes to buffer 0 of its owner, at elements that only the owner
+///    reads.
 ///  * The node's values: read by all until reduce(), whose barrier lies before every update on this node; written
 ///    between reduce() and publish() by the owners, and from then until wait_for_values() has returned by the contacts
 ///    that receive from other nodes; disjoint slices all.
@@ -80,7 +81,13 @@ class NodeAllReduce final : public SplitAllReduce {
     ValueExchange values;
   };
 
+  [[nodiscard]] int buffers() const;
   [[nodiscard]] std::vector<DeviceSpan> my_buffers() const;
+  [[nodiscard]] ShardGradients::Added freed_when_added() const;
+  void sum_next_slice();
+  /// Sums what is complete and frees what the whole node is done with. `ready` of my buckets are final.
+  void sum_and_free(int ready);
+  void free_bucket(int bucket);
 
   Backend& backend_;
   /// A worker that fails ends with its process. Until then messages may still arrive in this memory, and waiting for
@@ -89,6 +96,9 @@ class NodeAllReduce final : public SplitAllReduce {
   ShardGradients gradients_;
   std::vector<std::vector<ElementRange>> slice_parts_;  ///< blocks of my slices, from the slice's begin
   std::vector<double> squares_;
+  bool free_gradients_;
+  int next_slice_ = 0;  ///< the first of mine that has no sum yet
+  int freed_ = 0;       ///< buckets
 };
 
 }  // namespace ballast

@@ -1,5 +1,7 @@
 #include "comm/split/node_memory.h"
 
+#include "comm/split/device_bytes.h"
+
 namespace ballast {
 namespace {
 
@@ -12,7 +14,8 @@ std::int64_t page_bytes(std::int64_t elements, DType dtype) {
 
 }  // namespace
 
-NodeMemory::NodeMemory(Communicator& node, std::int64_t flat_size, bool bf16, int buffers) : flat_size_(flat_size) {
+NodeMemory::NodeMemory(Communicator& node, std::int64_t flat_size, bool bf16, int buffers)
+    : rank_(node.rank()), flat_size_(flat_size) {
   const std::int64_t f32_bytes = page_bytes(flat_size, DType::kF32);
   const std::int64_t bf16_bytes = bf16 ? page_bytes(flat_size, DType::kBF16) : 0;
   value_segments_ = node.share(node.rank() == 0 ? f32_bytes + bf16_bytes : 0);
@@ -25,6 +28,10 @@ NodeMemory::NodeMemory(Communicator& node, std::int64_t flat_size, bool bf16, in
 DeviceSpan NodeMemory::gradients(int neighbour, int buffer) const {
   std::byte* start = gradient_segments_->of(neighbour).data() + kPage;
   return {start + buffer * page_bytes(flat_size_, DType::kF32), flat_size_, DType::kF32};
+}
+
+void NodeMemory::discard_gradients(int buffer, std::int64_t begin, std::int64_t end) {
+  gradient_segments_->discard(bytes_of(gradients(rank_, buffer).subspan(begin, end - begin)));
 }
 
 std::atomic_ref<std::int64_t> NodeMemory::counter(int neighbour, int number) const {

@@ -26,6 +26,7 @@ SumExchange::SumExchange(const SplitParts& parts, SumPlan plan) : parts_(parts),
     for (int i = 0; i < plan_.incoming_per_slice; ++i) incoming_offsets_.push_back(reserve(elements_of(slice)));
   }
   arrived_ = std::vector<std::atomic<bool>>(incoming_offsets_.size());
+  to_leave_ = std::vector<std::atomic<int>>(plan_.outgoing.size());
   messages_ = parts_.node.share(message_elements_ * size_of(DType::kF32));
 }
 
@@ -51,7 +52,10 @@ std::size_t SumExchange::incoming_number(int slice, const Addend& addend) const 
 
 void SumExchange::begin_step() {
   next_bucket_ = 0;
-  finished_before_ = parts_.memory.finished_buckets(parts_.node.rank()).load(std::memory_order_relaxed);
+  buckets_before_ = steps_++ * parts_.partition.buckets();
+  for (std::size_t bucket = 0; bucket < to_leave_.size(); ++bucket) {
+    to_leave_[bucket] = static_cast<int>(plan_.outgoing[bucket].size());
+  }
   for (int i = 0; i < static_cast<int>(my_slices().size()); ++i) {
     const Slice& slice = my_slices()[static_cast<std::size_t>(i)];
     for (const Addend& addend : plan_.addends) {
@@ -66,23 +70,42 @@ void SumExchange::begin_step() {
 }
 
 void SumExchange::finished(int count) {
-  if (parts_.topology.nodes() == 1) return;
   const auto mine = parts_.memory.finished_buckets(parts_.node.rank());
-  if (mine.load(std::memory_order_relaxed) < finished_before_ + count) {
+  if (mine.load(std::memory_order_relaxed) < buckets_before_ + count) {
     parts_.backend.synchronize();
-    mine.store(finished_before_ + count, std::memory_order_release);
+    mine.store(buckets_before_ + count, std::memory_order_release);
   }
   send_finished_buckets();
   parts_.transfers.turn();
 }
 
 void SumExchange::send_finished_buckets() {
-  std::int64_t finished = parts_.partition.buckets();
-  for (int neighbour = 0; neighbour < parts_.node.size(); ++neighbour) {
-    const std::int64_t theirs = parts_.memory.finished_buckets(neighbour).load(std::memory_order_acquire);
-    finished = std::min(finished, theirs - finished_before_);
-  }
+  const int finished = finished_on_node();
   while (next_bucket_ < finished) send_bucket(next_bucket_++);
+}
+
+int SumExchange::least_on_node(Counter counter) const {
+  std::int64_t least = parts_.partition.buckets();
+  for (int neighbour = 0; neighbour < parts_.node.size(); ++neighbour) {
+    const std::int64_t theirs = (parts_.memory.*counter)(neighbour).load(std::memory_order_acquire);
+    least = std::min(least, theirs - buckets_before_);
+  }
+  return static_cast<int>(least);
+}
+
+int SumExchange::finished_on_node() const { return least_on_node(&NodeMemory::finished_buckets); }
+
+int SumExchange::summed_on_node() const { return least_on_node(&NodeMemory::summed_buckets); }
+
+bool SumExchange::arrived(int index) const {
+  return std::all_of(plan_.addends.begin(), plan_.addends.end(),
+                     [&](const Addend& addend) { return addend.node < 0 || arrived_[incoming_number(index, addend)]; });
+}
+
+void SumExchange::summed(int count) {
+  const auto left = std::find_if(to_leave_.begin(), to_leave_.end(), [](const auto& messages) { return messages > 0; });
+  count = std::min(count, static_cast<int>(left - to_leave_.begin()));
+  parts_.memory.summed_buckets(parts_.node.rank()).store(buckets_before_ + count, std::memory_order_release);
 }
 
 void SumExchange::finished_by_all() {
@@ -108,7 +131,8 @@ void SumExchange::send_bucket(int bucket) {
   }
   parts_.backend.synchronize();
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    parts_.transfers.send(bytes_of(ready[i]), messages[i].slice.owner, kSumTag);
+    parts_.transfers.send(bytes_of(ready[i]), messages[i].slice.owner, kSumTag,
+                          [&left = to_leave_[static_cast<std::size_t>(bucket)]] { --left; });
   }
 }
 

@@ -35,12 +35,22 @@ class SumExchange {
   void finished(int count);
   /// After the node's barrier: sends the rest.
   void finished_by_all();
+  /// How many buckets every worker of the node has finished in this step.
+  [[nodiscard]] int finished_on_node() const;
+  /// Whether everything that my_slices()[index] adds up is here.
+  [[nodiscard]] bool arrived(int index) const;
+  /// My buckets below `count` are summed. Tells the node in how many of them I have no more to read or to send.
+  void summed(int count);
+  /// How many buckets no worker of the node has to do with any more: their gradients may go.
+  [[nodiscard]] int summed_on_node() const;
   /// Puts the sum over all shards of my_slices()[index] into `sum`, and the sums of squares of its `parts` into
   /// `squares`. Waits for what other nodes send.
   void sum_slice(int index, DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
   [[nodiscard]] const std::vector<Slice>& my_slices() const { return plan_.my_slices; }
 
  private:
+  using Counter = std::atomic_ref<std::int64_t> (NodeMemory::*)(int neighbour) const;
+  [[nodiscard]] int least_on_node(Counter counter) const;
   [[nodiscard]] std::int64_t reserve(std::int64_t elements);
   void send_finished_buckets();
   void send_bucket(int bucket);
@@ -59,7 +69,9 @@ class SumExchange {
   std::unique_ptr<SharedSegments> messages_;
 
   std::vector<std::atomic<bool>> arrived_;  ///< as incoming_offsets_
-  std::int64_t finished_before_ = 0;        ///< buckets of earlier steps
+  std::vector<std::atomic<int>> to_leave_;  ///< by bucket: messages that have not left
+  std::int64_t steps_ = 0;                  ///< begun
+  std::int64_t buckets_before_ = 0;         ///< of earlier steps
   int next_bucket_ = 0;                     ///< the first that was not sent yet
 };
 

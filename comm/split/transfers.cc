@@ -38,9 +38,11 @@ void Transfers::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Transfers::send(std::span<const std::byte> bytes, int to, int tag) {
+void Transfers::send(std::span<const std::byte> bytes, int to, int tag, std::function<void()> left) {
   const std::lock_guard lock(mutex_);
-  in_pieces(bytes, [&](std::span<const std::byte> piece, bool) { waiting_.push_back({piece, to, tag}); });
+  in_pieces(bytes, [&](std::span<const std::byte> piece, bool last) {
+    waiting_.push_back({piece, to, tag, last ? std::move(left) : nullptr});
+  });
   start_thread();
 }
 
@@ -67,7 +69,7 @@ void Transfers::wait_until(const std::function<bool()>& condition) {
 }
 
 void Transfers::wait_for_sends() {
-  wait_until([this] { return waiting_.empty() && leaving_.empty(); });
+  wait_until([this] { return waiting_.empty() && leaving_count_ == 0; });
 }
 
 void Transfers::turn() {
@@ -101,38 +103,33 @@ void Transfers::run_thread() {
 }
 
 bool Transfers::idle() const {
-  return waiting_.empty() && leaving_.empty() &&
+  return waiting_.empty() && leaving_count_ == 0 &&
          std::all_of(incoming_.begin(), incoming_.end(), [](const auto& entry) { return entry.second.empty(); });
 }
 
 bool Transfers::move() {
-  const bool sent = move_sends();
-  return move_receives() || sent;
-}
-
-bool Transfers::move_sends() {
-  const std::size_t before = leaving_.size();
-  std::erase_if(leaving_, [](const std::unique_ptr<Request>& request) { return request->test(); });
-  bool moved = leaving_.size() < before;
-  while (leaving_.size() < kLeaving && !waiting_.empty()) {
-    const Message& next = waiting_.front();
-    leaving_.push_back(group_.send(next.bytes, next.partner, next.tag));
+  const std::size_t left = finish(leaving_);
+  leaving_count_ -= left;
+  bool moved = left > 0;
+  while (leaving_count_ < kLeaving && !waiting_.empty()) {
+    Message& next = waiting_.front();
+    leaving_[next.partner].push_back({group_.send(next.bytes, next.partner, next.tag), std::move(next.left)});
     waiting_.pop_front();
+    ++leaving_count_;
     moved = true;
   }
-  return moved;
+  return finish(incoming_) > 0 || moved;
 }
 
-bool Transfers::move_receives() {
-  bool moved = false;
-  for (auto& [partner, queue] : incoming_) {
-    while (!queue.empty() && queue.front().request->test()) {
-      if (queue.front().arrived) queue.front().arrived();
+std::size_t Transfers::finish(std::map<int, std::deque<Piece>>& queues) {
+  std::size_t count = 0;
+  for (auto& [partner, queue] : queues) {
+    for (; !queue.empty() && queue.front().request->test(); ++count) {
+      if (queue.front().done) queue.front().done();
       queue.pop_front();
-      moved = true;
     }
   }
-  return moved;
+  return count;
 }
 
 }  // namespace ballast

@@ -37,8 +37,8 @@ class Transfers {
 
   /// Ends the thread. What is under way stays so.
   void stop();
-  /// `bytes` must hold until wait_for_sends() has returned.
-  void send(std::span<const std::byte> bytes, int to, int tag);
+  /// `bytes` must hold until `left` is called, from any thread, or wait_for_sends() has returned.
+  void send(std::span<const std::byte> bytes, int to, int tag, std::function<void()> left = {});
   /// Posted at once. Calls `arrived` from any thread when the bytes are there. Those of one worker arrive in order.
   void receive(std::span<std::byte> bytes, int from, int tag, std::function<void()> arrived);
   /// Returns when `condition`, which an `arrived` made true, holds.
@@ -51,25 +51,27 @@ class Transfers {
   struct Message {
     std::span<const std::byte> bytes;
     int partner = 0, tag = 0;
+    std::function<void()> left;
   };
-  struct Incoming {
+  struct Piece {
     std::unique_ptr<Request> request;
-    std::function<void()> arrived;  ///< empty but in a message's last piece
+    std::function<void()> done;  ///< empty but in a message's last piece
   };
 
   void start_thread();
   void run_thread();
   [[nodiscard]] bool idle() const;
   bool move();  ///< true when something moved; under mutex_
-  bool move_sends();
-  bool move_receives();
+  /// Finished ones at the front of each queue; returns how many.
+  static std::size_t finish(std::map<int, std::deque<Piece>>& queues);
 
   Communicator& group_;
   std::mutex mutex_;  // of everything below
   std::condition_variable changed_;
   std::deque<Message> waiting_;
-  std::deque<std::unique_ptr<Request>> leaving_;
-  std::map<int, std::deque<Incoming>> incoming_;  ///< by partner
+  std::map<int, std::deque<Piece>> leaving_;  ///< by partner
+  std::size_t leaving_count_ = 0;
+  std::map<int, std::deque<Piece>> incoming_;  ///< by partner
   std::exception_ptr failure_;
   bool stop_ = false;
   int exceptions_ = std::uncaught_exceptions();

@@ -118,6 +118,7 @@ class ThreadSegments final : public SharedSegments {
  public:
   explicit ThreadSegments(std::vector<std::span<std::byte>> segments) : segments_(std::move(segments)) {}
   [[nodiscard]] std::span<std::byte> of(int rank) const override { return segments_[static_cast<std::size_t>(rank)]; }
+  void discard(std::span<std::byte> part) override { std::fill(part.begin(), part.end(), std::byte{0}); }
 
  private:
   std::vector<std::span<std::byte>> segments_;
