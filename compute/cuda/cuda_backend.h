@@ -40,6 +40,8 @@ class CudaBackend final : public Backend {
   void dropout(const DropoutKey& key, std::int64_t samples, ConstDeviceSpan x, DeviceSpan y) override;
   void matmul(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
               DeviceSpan c) override;
+  void matmul_gelu(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias, DeviceSpan x,
+                   DeviceSpan y) override;
   void bias_backward(std::int64_t rows, ConstDeviceSpan dy, DeviceSpan dbias) override;
   void conv2d(const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan w, DeviceSpan y) override;
   void conv2d_backward_data(const ConvShape& shape, ConstDeviceSpan dy, ConstDeviceSpan w, DeviceSpan dx) override;
