@@ -19,7 +19,7 @@ std::string CudaBackend::description() const {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, queue_.device()));
   return std::string("cuda: ") + properties.name + ", " + std::to_string(queue_.processors()) + " processors, CUDA " +
-         toolkit_version() + ", " + library_version();
+         toolkit_version() + ", " + library_version() + cudnn_.version();
 }
 
 int CudaBackend::threads() const { return 1; }

@@ -7,6 +7,7 @@
 
 #include "cublaslt.h"
 #include "cuda_emulator/execution.h"
+#include "elements.h"
 #include "memory.h"
 #include "streams.h"
 
@@ -15,38 +16,10 @@ namespace {
 
 constexpr std::uint64_t kWorkspace = 4096;  // what the one algorithm asks for, if it may
 
-std::size_t element_bytes(cudaDataType type) { return type == CUDA_R_32F ? 4 : 2; }
-
-std::uint16_t to_bf16(float value) {  // to nearest, ties to even
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  if (std::isnan(value)) return 0x7fff;
-  return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
 float to_tf32(float value) {  // ten bits of mantissa, to nearest
   if (!std::isfinite(value)) return value;
   const auto bits = std::bit_cast<std::uint32_t>(value);
   return std::bit_cast<float>((bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu);
-}
-
-float load(const std::byte* matrix, cudaDataType type, std::size_t index) {
-  if (type == CUDA_R_32F) {
-    float value;
-    std::memcpy(&value, matrix + 4 * index, 4);
-    return value;
-  }
-  std::uint16_t half;
-  std::memcpy(&half, matrix + 2 * index, 2);
-  return std::bit_cast<float>(std::uint32_t{half} << 16);
-}
-
-void store(std::byte* matrix, cudaDataType type, std::size_t index, float value) {
-  if (type == CUDA_R_32F) {
-    std::memcpy(matrix + 4 * index, &value, 4);
-  } else {
-    const std::uint16_t half = to_bf16(value);
-    std::memcpy(matrix + 2 * index, &half, 2);
-  }
 }
 
 float gelu(float x) { return 0.5f * x * (1.0f + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x))); }
