@@ -167,7 +167,7 @@ Frame PlannedGraph::frame_of(std::size_t index, std::int64_t samples, const Para
   for (std::size_t i = 0; i < node.traits.saved.size(); ++i) {
     const SavedTensor& saved = node.traits.saved[i];
     const std::int64_t elements = saved.per_sample ? saved.elements * samples : saved.elements;
-    frame.saved[i] = span_of(saved_storages[i], elements, graph_.wide_type());
+    frame.saved[i] = span_of(saved_storages[i], elements, graph_.type_of(saved));
   }
   for (std::size_t i = 0; i < node.parameters.size(); ++i) {
     const Parameter& p = graph_.parameters()[node.parameters[i]];
