@@ -152,9 +152,17 @@ void add_planning(CLI::App& app, Parsed& to) {
   plan->add_option("-w,--workers", to.plan.workers, "For so many workers (default 1)")
       ->type_name("N")
       ->check(number_in(1, 65536));
+  plan->add_option("--tokens", to.plan.tokens, "Time, energy and cost of so many tokens, or samples (needs a cluster)")
+      ->type_name("N")
+      ->check(number_in(0, 1e18));
+  plan->add_option("--svg", to.plan.svg, "Draw the step and the scaling curve into this file (needs a cluster)")
+      ->type_name("FILE");
   plan->add_flag("-v,--verbose", to.plan.verbose, "The table of operations as well");
   plan->add_flag("--json", to.plan.json, "Print one JSON object (docs/json.md)");
-  plan->footer("Example:\n  ballast plan job.toml --workers 8 batch.micro=4");
+  plan->footer(
+      "Where a section [cluster] or settings describe machines, a step on them is simulated (docs/scaling.md).\n\n"
+      "Examples:\n  ballast plan job.toml --workers 8 batch.micro=4\n"
+      "  ballast plan job.toml cluster.nodes=16 cluster.workers=8 --tokens 1e9 --svg plan.svg");
 
   CLI::App* config =
       app.add_subcommand("config", "Print a job file with every key: as resolved, as default, as reference");

@@ -1,11 +1,9 @@
 #include "launcher/plan.h"
 
 #include <algorithm>
-#include <bit>
-#include <string>
 
 #include "comm/shards.h"
-#include "compute/error.h"
+#include "launcher/plan/planned_job.h"
 #include "models/model.h"
 #include "runtime/coordinator.h"
 #include "runtime/optimizer.h"
@@ -13,25 +11,10 @@
 namespace ballast {
 namespace {
 
-int shards_for(const JobConfig& config, int workers) {
-  const int shards = config.batch.shards > 0 ? static_cast<int>(config.batch.shards)
-                                             : static_cast<int>(std::bit_ceil(static_cast<unsigned>(workers)));
-  if (workers > shards) {
-    throw ConfigError(std::to_string(workers) + " workers are more than batch.shards = " + std::to_string(shards) +
-                      ": use at most " + std::to_string(shards) + " workers, or set batch.shards to " +
-                      std::to_string(std::bit_ceil(static_cast<unsigned>(workers))) + " or more");
-  }
-  return shards;
-}
+constexpr std::int64_t kBucketsAhead = 16;  // of comm/split/node_allreduce.cc
 
-// Gradient buffers that the worker with most of them keeps: one per subtree of the ordered sum.
-std::int64_t most_subtrees(int workers, int shards) {
-  std::size_t most = 0;
-  for (int rank = 0; rank < workers; ++rank) {
-    most = std::max(most, held_subtrees(shards_of(rank, workers, shards), shards).size());
-  }
-  return static_cast<std::int64_t>(most);
-}
+// Partial sums that the worker with most of them sends, each alone on a node: one per subtree of the ordered sum.
+std::int64_t most_subtrees(int workers, int shards) { return gradient_parts(workers, 1, shards).subtrees; }
 
 std::int64_t bytes_of(const std::vector<TensorSpec>& tensors, TensorFile file) {
   std::int64_t bytes = 0;
@@ -57,38 +40,53 @@ std::int64_t wire_bytes(const ParameterTable& parameters, int workers, std::int6
   return std::max(of_owner, of_others);
 }
 
+// With comm.sharding = "gradients" the latest shard's buckets are summed and freed; sums of earlier shards wait whole.
+std::int64_t gradient_bytes(const JobConfig& config, std::int64_t gradient, std::int64_t owners,
+                            const GradientParts& parts) {
+  if (config.comm.sharding != "gradients") return gradient * parts.buffers;
+  const auto ahead = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)) * kBucketsAhead;
+  return std::min(gradient, share(gradient, owners) + ahead) + gradient * (parts.buffers - 1);
+}
+
+// A worker receives what other nodes hold of its slices, and adds up what its neighbours hold before that leaves.
+std::int64_t exchange_bytes(std::int64_t gradient, const Ownership& who, const GradientParts& parts) {
+  if (who.nodes == 1) return 0;
+  const std::int64_t incoming = share(gradient, who.owners()) * (who.nodes - 1) * parts.subtrees;
+  const bool added = who.workers_per_node * parts.parts > parts.subtrees;
+  return incoming + (added ? share(gradient * (who.nodes - 1) / who.nodes, who.workers_per_node) * parts.subtrees : 0);
+}
+
 }  // namespace
 
-PlanReport make_plan(const JobConfig& config, int workers) {
-  const int shards = shards_for(config, workers);
-  const std::int64_t shard = (config.batch.size + shards - 1) / shards;
-  const std::int64_t micro = config.batch.micro > 0 ? std::min(config.batch.micro, shard) : shard;
+PlanReport make_plan(const JobConfig& config, int workers, int nodes) {
+  if (!config.comm.share_memory) nodes = workers;
+  const Ownership who{nodes, workers / nodes, config.comm.coordinators};
+  const BatchCut cut = cut_batch(config, workers);
   const DType compute = dtype_named(config.precision.compute);
-  const Model model = build_model(config.model, compute, micro);
+  const Model model = build_model(config.model, compute, cut.micro);
   const ParameterTable& parameters = model.parameters();
   const std::vector<TensorSpec> tensors = tensors_of(parameters, *make_optimizer(config.optimizer));
   const std::int64_t weights = bytes_of(tensors, TensorFile::kWeights);
   const std::int64_t states = bytes_of(tensors, TensorFile::kOptimizer);
-  const std::int64_t coordinators =
-      config.comm.coordinators > 0 ? std::min<std::int64_t>(config.comm.coordinators, workers) : workers;
-  const std::int64_t subtrees = most_subtrees(workers, shards);
-  const std::int64_t flat = parameters.flat_size();
+  const std::int64_t flat = parameters.flat_size(), gradient = flat * size_of(DType::kF32);
+  const GradientParts parts = gradient_parts(workers, static_cast<int>(who.workers_per_node), cut.shards);
 
   PlanReport plan;
   plan.model = config.model.name;
   plan.workers = workers;
-  plan.shards = shards;
-  plan.micro = micro;
+  plan.shards = cut.shards;
+  plan.micro = cut.micro;
   plan.parameters = parameters.trained_elements();
   plan.tensors = parameters.count();
   plan.flops_per_step = model.flops_per_sample() * static_cast<double>(config.batch.size);
-  plan.values = flat * (size_of(DType::kF32) + (compute == DType::kBF16 ? size_of(DType::kBF16) : 0));
+  plan.values = gradient + (compute == DType::kBF16 ? flat * size_of(DType::kBF16) : 0);
   plan.values_shared = config.comm.share_memory && config.compute.backend != "cuda" && workers > 1;
-  plan.gradients = flat * size_of(DType::kF32) * subtrees;
-  plan.optimizer = share(states, coordinators);
+  plan.gradients = gradient_bytes(config, gradient, who.owners(), parts);
+  plan.optimizer = share(states, who.owners());
   plan.activations = model.arena_bytes();
-  plan.snapshot = share(weights + states, coordinators);
-  plan.wire_bytes = wire_bytes(parameters, workers, coordinators, subtrees);
+  plan.exchange = exchange_bytes(gradient, who, parts);
+  plan.snapshot = share(weights + states, who.owners());
+  plan.wire_bytes = wire_bytes(parameters, workers, who.owners(), most_subtrees(workers, cut.shards));
   plan.checkpoint_bytes = weights + states;
   plan.operations = model.summary();
   return plan;

@@ -6,7 +6,8 @@
 
 namespace ballast {
 
-/// ConfigError when the model's sizes do not fit together or there are more workers than shards.
-[[nodiscard]] PlanReport make_plan(const JobConfig& config, int workers);
+/// `workers` lie evenly on `nodes`. ConfigError when the model's sizes do not fit together or there are more workers
+/// than shards. The report has no forecast.
+[[nodiscard]] PlanReport make_plan(const JobConfig& config, int workers, int nodes = 1);
 
 }  // namespace ballast

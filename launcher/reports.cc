@@ -1,6 +1,6 @@
 #include "launcher/reports.h"
 
-#include <nlohmann/json.hpp>
+#include "launcher/plan/forecast_json.h"
 
 namespace ballast {
 namespace {
@@ -67,7 +67,7 @@ std::string to_json(const VerifyReport& report) {
 }
 
 std::string to_json(const PlanReport& report) {
-  return line({{"model", report.model},
+  Json json = {{"model", report.model},
                {"workers", report.workers},
                {"shards", report.shards},
                {"micro", report.micro},
@@ -80,10 +80,13 @@ std::string to_json(const PlanReport& report) {
                  {"gradients", report.gradients},
                  {"optimizer", report.optimizer},
                  {"activations", report.activations},
+                 {"exchange", report.exchange},
                  {"snapshot", report.snapshot},
                  {"total", report.memory()}}},
                {"wire_bytes_per_step", report.wire_bytes},
-               {"checkpoint_bytes", report.checkpoint_bytes}});
+               {"checkpoint_bytes", report.checkpoint_bytes}};
+  if (report.forecast) json["forecast"] = forecast_json(*report.forecast);
+  return line(json);
 }
 
 std::string to_json(const DoctorReport& report) {

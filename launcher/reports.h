@@ -10,6 +10,7 @@
 
 #include "checkpoints/checkpoint.h"
 #include "compute/devices.h"
+#include "launcher/plan/forecast.h"
 #include "launcher/tensor_summary.h"
 
 namespace ballast {
@@ -49,12 +50,20 @@ struct PlanReport {
   double flops_per_step = 0.0;
   // bytes of the busiest worker
   std::int64_t values = 0, gradients = 0, optimizer = 0, activations = 0, snapshot = 0;
+  std::int64_t exchange = 0;    ///< messages between nodes: partial sums on their way
   bool values_shared = false;   ///< the node's workers have one copy of the values between them
   std::int64_t wire_bytes = 0;  ///< sent per step by the busiest worker, were each on a node of its own
   std::int64_t checkpoint_bytes = 0;
   std::string operations;
+  std::optional<Forecast> forecast;  ///< where a cluster is described
 
-  [[nodiscard]] std::int64_t memory() const { return values + gradients + optimizer + activations + snapshot; }
+  [[nodiscard]] std::int64_t memory() const {
+    return values + gradients + optimizer + activations + exchange + snapshot;
+  }
+  /// Of a node with so many of them.
+  [[nodiscard]] std::int64_t node_memory(std::int64_t workers_per_node) const {
+    return values * (values_shared ? 1 : workers_per_node) + (memory() - values) * workers_per_node;
+  }
 };
 
 struct DoctorReport {

@@ -244,6 +244,30 @@ void add_watching(std::vector<Key>& all) {
               {"steps", "Between statistics of every layer's gradients and updates; 0: as `every`"});
 }
 
+void add_cluster(std::vector<Key>& all) {
+  SectionKeys<ClusterSection> keys("cluster", &JobConfig::cluster, all);
+  using C = ClusterSection;
+  keys.integer("nodes", &C::nodes, between(0, 1e6), {"", "Nodes; 0: no cluster is described"});
+  keys.integer("workers", &C::workers, between(1, 4096), {"", "Workers of each node"});
+  keys.number("flops", &C::flops, at_least(0),
+              {"operations/s", "Of a worker in large products while all workers are at it; 0: measured here"});
+  keys.number("memory_bandwidth", &C::memory_bandwidth, at_least(0),
+              {"bytes/s", "Of a node's memory, all workers together; 0: measured here"});
+  keys.number("memory_gib", &C::memory_gib, at_least(0), {"GiB", "Memory of a node; 0: as much as here"});
+  keys.number("efficiency", &C::efficiency, Range{0, 1, true},
+              {"", "Share of `flops` and `memory_bandwidth` that forward and backward reach: see `bench step`"});
+  keys.number("network_bandwidth", &C::network_bandwidth, positive(),
+              {"bytes/s", "Payload that a node's link carries, in each direction at once"});
+  keys.number("latency", &C::latency, at_least(0), {"seconds", "Until a message of no bytes is there"});
+  keys.number("message_seconds", &C::message_seconds, at_least(0),
+              {"seconds", "That a node spends on each message of at most 256 KiB besides its bytes"});
+  keys.number("disk_bandwidth", &C::disk_bandwidth, positive(), {"bytes/s", "That a node writes checkpoints at"});
+  keys.number("mtbf_hours", &C::mtbf_hours, at_least(0),
+              {"hours", "Mean time between failures of one node; 0: it never fails"});
+  keys.number("watts", &C::watts, at_least(0), {"W", "That a node draws"});
+  keys.number("price", &C::price, at_least(0), {"money", "Of a node for an hour"});
+}
+
 std::vector<Key> make_schema() {
   std::vector<Key> keys;
   add_job(keys);
@@ -255,6 +279,7 @@ std::vector<Key> make_schema() {
   add_machine(keys);
   add_memory(keys);
   add_watching(keys);
+  add_cluster(keys);
   return keys;
 }
 
@@ -274,7 +299,8 @@ const std::vector<SectionText>& schema_sections() {
       {"memory", "What is kept for backward"},
       {"evaluate", "Validation while training"},
       {"checkpoint", "Saving"},
-      {"log", "What is shown and recorded"}};
+      {"log", "What is shown and recorded"},
+      {"cluster", "Machines that `ballast plan` predicts a step for; training does not look at it"}};
   return kSections;
 }
 

@@ -46,13 +46,35 @@ double flops_of(const Node& node, const Graph& graph) {
   return flops.forward + flops.weights + (graph.info({node.inputs[0]}).needs_gradient ? flops.data : 0.0);
 }
 
+double bytes_of(int value, const Graph& graph) {
+  const ValueInfo& info = graph.info({value});
+  return static_cast<double>(info.shape.elements() * size_of(info.dtype));
+}
+
+/// Of one sample: forward reads x and writes y.
+double forward_bytes_of(const Node& node, const Graph& graph) {
+  if (node.traits.flops.forward > 0.0) return 0.0;  // a matrix product's bytes are part of its rate
+  double sum = node.is_loss() ? 0.0 : bytes_of(node.output, graph);
+  for (const int input : node.inputs) sum += bytes_of(input, graph);
+  return sum;
+}
+
+/// A loss that is found in backward costs nothing before.
+double forward_flops_of(const Node& node) { return node.traits.loss_in_backward ? 0.0 : node.traits.flops.forward; }
+
+std::int64_t values_end_of(const Node& node, const Graph& graph) {
+  std::int64_t end = 0;
+  for (const int index : node.parameters) {
+    const Parameter& parameter = graph.parameters()[index];
+    end = std::max(end, parameter.offset + parameter.size);
+  }
+  return end;
+}
+
 /// Of one sample: forward reads x and writes y; backward reads dy and what was kept and writes dx.
 double bytes_of(const Node& node, const Graph& graph) {
   if (node.traits.flops.forward > 0.0) return 0.0;  // a matrix product's bytes are part of its rate
-  const auto bytes = [&](int value) {
-    const ValueInfo& info = graph.info({value});
-    return static_cast<double>(info.shape.elements() * size_of(info.dtype));
-  };
+  const auto bytes = [&](int value) { return bytes_of(value, graph); };
   const double y = node.is_loss() ? 0.0 : bytes(node.output);
   double x = 0.0, kept = 0.0, dx = 0.0;
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {
@@ -112,8 +134,16 @@ std::vector<OperationCost> Model::operation_costs() {
                      .kind = node.operation->kind(),
                      .flops = flops_of(node, graph),
                      .bytes = bytes_of(node, graph),
+                     .forward_flops = forward_flops_of(node),
+                     .forward_bytes = forward_bytes_of(node, graph),
+                     .values_end = values_end_of(node, graph),
+                     .ready_offset = graph_->plan().nodes[i].ready_offset,
                      .forward_seconds = seconds[i].forward,
                      .backward_seconds = seconds[i].backward});
+    for (const int again : graph_->plan().nodes[i].again) {
+      costs.back().again_flops += graph.nodes()[static_cast<std::size_t>(again)].traits.flops.forward;
+      costs.back().again_bytes += forward_bytes_of(graph.nodes()[static_cast<std::size_t>(again)], graph);
+    }
   }
   return costs;
 }

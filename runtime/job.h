@@ -91,6 +91,23 @@ struct LogSection {
   std::int64_t statistics = 0;    ///< steps between per-layer statistics; 0: as `every`
 };
 
+/// The machines that `ballast plan` makes its predictions for. Training does not look at it.
+struct ClusterSection {
+  std::int64_t nodes = 0;            ///< 0: none is described
+  std::int64_t workers = 1;          ///< of a node
+  double flops = 0.0;                ///< operations a second of a worker, in precision.compute; 0: measured here
+  double memory_bandwidth = 0.0;     ///< bytes a second of a node; 0: measured here
+  double memory_gib = 0.0;           ///< of a node; 0: this machine's
+  double efficiency = 1.0;           ///< share of `flops` and `memory_bandwidth` that forward and backward reach
+  double network_bandwidth = 1.2e8;  ///< bytes a second of payload, each direction of a node's link
+  double latency = 50e-6;            ///< seconds from the last byte sent to the message being usable
+  double message_seconds = 5e-6;     ///< that a node spends on each message besides its bytes
+  double disk_bandwidth = 5e8;       ///< bytes a second that a node writes
+  double mtbf_hours = 0.0;           ///< mean time between failures of one node; 0: never
+  double watts = 0.0;                ///< of a node
+  double price = 0.0;                ///< of a node for an hour
+};
+
 struct JobConfig {
   JobSection job;
   ModelConfig model;
@@ -104,6 +121,7 @@ struct JobConfig {
   EvaluateSection evaluate;
   CheckpointSection checkpoint;
   LogSection log;
+  ClusterSection cluster;
 };
 
 }  // namespace ballast

@@ -41,6 +41,8 @@ struct PlanCommand {
   std::string job;
   std::vector<std::string> overrides;
   std::int64_t workers = 1;
+  double tokens = 0.0;  ///< to train on; 0: no budget
+  std::string svg;      ///< path of a drawing; "": none
   bool verbose = false, json = false;
 };
 struct ConfigCommand {

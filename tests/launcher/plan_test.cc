@@ -25,7 +25,8 @@ TEST(Plan, CountsBytesOfOneWorker) {
   EXPECT_EQ(plan.parameters, kWeights);
   EXPECT_EQ(plan.micro, 4);
   EXPECT_EQ(plan.values, 4 * kWeights);
-  EXPECT_EQ(plan.gradients, 4 * kWeights);
+  EXPECT_EQ(plan.gradients, 4 * 4 * kWeights) << "sums of 4, 2 and 1 shards and the eighth";
+  EXPECT_EQ(plan.exchange, 0);
   EXPECT_EQ(plan.optimizer, 8 * kWeights);
   EXPECT_EQ(plan.snapshot, 12 * kWeights);
   EXPECT_EQ(plan.checkpoint_bytes, 12 * kWeights);
@@ -43,8 +44,28 @@ TEST(Plan, SharesStateAndTrafficAmongWorkers) {
 }
 
 TEST(Plan, CountsAPartialSumForEverySubtree) {
-  const PlanReport plan = make_plan(small_job(), 3);  // shards 3 + 3 + 2: at most two subtrees each
-  EXPECT_EQ(plan.gradients, 2 * 4 * kWeights);
+  const PlanReport plan =
+      make_plan(small_job(), 3);  // shards 3 + 3 + 2: the second has 3, 4 and 5, which do not add up
+  EXPECT_EQ(plan.gradients, 3 * 4 * kWeights);
+}
+
+TEST(Plan, KeepsOneGradientWhereEveryWorkerHasOneShard) {
+  EXPECT_EQ(make_plan(small_job(), 8).gradients, 4 * kWeights);
+}
+
+TEST(Plan, AddsMessagesWhereThereAreSeveralNodes) {
+  JobConfig config = small_job();
+  config.batch.shards = 4;
+  EXPECT_EQ(make_plan(config, 4, 4).exchange, 3 * kWeights) << "what three others hold of a quarter";
+  EXPECT_EQ(make_plan(config, 4, 2).exchange, kWeights + kWeights) << "and what goes out, where two are added before";
+}
+
+TEST(Plan, FreesGradientsWithTheirBuckets) {
+  JobConfig config = small_job();
+  config.comm.sharding = "gradients";
+  config.comm.bucket_mib = 1e-6;
+  const std::int64_t ahead = make_plan(config, 8).gradients - 4 * kWeights / 8;
+  EXPECT_EQ(ahead, 16);
 }
 
 TEST(Plan, GivesEveryDeviceItsOwnValues) {

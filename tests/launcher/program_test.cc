@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -211,6 +212,21 @@ TEST_F(Program, PlanSpeaksOfTheSameWeightsAsTheCheckpoint) {
   EXPECT_EQ(plan["checkpoint_bytes"], 3 * 4 * (12 * 8 + 8 + 8 * 3 + 3));
   EXPECT_GT(plan["wire_bytes_per_step"], 0);
   EXPECT_THAT(ballast("plan --verbose " + job()).output, HasSubstr("Operations:"));
+}
+
+TEST_F(Program, PlanPredictsAStepOnADescribedCluster) {
+  const std::string cluster = " cluster.nodes=2 cluster.flops=1e10 cluster.memory_bandwidth=1e10 cluster.memory_gib=1";
+  const std::string svg = run() + ".svg";
+  const json plan = json::parse(ballast("plan --json " + job() + cluster + " --tokens 1000 --svg " + svg).output);
+  EXPECT_EQ(keys_of(plan["forecast"]),
+            (std::set<std::string>{"cluster", "step", "item", "items_per_second", "levels", "buckets", "best_bucket",
+                                   "scaling", "checkpoint", "budget", "node_memory", "fits", "remedies"}));
+  EXPECT_EQ(plan["workers"], 2);
+  EXPECT_EQ(plan["forecast"]["scaling"].size(), 15U);
+  EXPECT_TRUE(std::filesystem::exists(svg));
+  EXPECT_THAT(ballast("plan " + job() + cluster).output, HasSubstr("critical path: "));
+  EXPECT_EQ(ballast("plan " + job() + " --tokens 1000").code, 78) << "no cluster";
+  EXPECT_EQ(ballast("plan " + job() + cluster + " --workers 2").code, 78) << "two numbers of workers";
 }
 
 // No plugin lies in that folder, on whatever machine this runs: the loader says so.

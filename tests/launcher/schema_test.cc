@@ -82,6 +82,19 @@ const std::map<std::string, std::string>& other_values() {
       {"log.every", "1"},
       {"log.progress", "\"lines\""},
       {"log.statistics", "50"},
+      {"cluster.nodes", "64"},
+      {"cluster.workers", "8"},
+      {"cluster.flops", "1e+12"},
+      {"cluster.memory_bandwidth", "2e+11"},
+      {"cluster.memory_gib", "512.0"},
+      {"cluster.efficiency", "0.7"},
+      {"cluster.network_bandwidth", "1.25e+10"},
+      {"cluster.latency", "2e-06"},
+      {"cluster.message_seconds", "1e-06"},
+      {"cluster.disk_bandwidth", "2e+09"},
+      {"cluster.mtbf_hours", "50000.0"},
+      {"cluster.watts", "700.0"},
+      {"cluster.price", "2.5"},
   };
   return kValues;
 }

@@ -1,7 +1,7 @@
 find_package(nlohmann_json REQUIRED)
 
-foreach(name agreement bench command_line config console duration find_checkpoint number_text plan prompt reference schema suggestion
-    tensor_summary)
+foreach(name agreement bench command_line config console duration exchange find_checkpoint forecast number_text plan prompt reference schema
+    simulation step_model suggestion tensor_summary)
   ballast_unit_test(launcher/${name} USES launcher thread_workers)
 endforeach()
 target_link_libraries(launcher_bench_test PRIVATE nlohmann_json::nlohmann_json)

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Predictions of `ballast plan` beside what jobs take on 1, 2 and 4 hosts: network namespaces whose links are shaped. Needs root.
+
+plan_against_measurement.py JOB... [--hosts 1,2,4] [--rates 1gbit,200mbit] [--seconds 10]
+
+Rates of a worker come from `bench step` with as many workers on one host, those of a link from a plain TCP stream between two hosts: what is compared is the
+simulation, not how well somebody guessed the machine.
+"""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import ballast_side
+
+sys.path.insert(0, str(ballast_side.ROOT / "tests/system"))
+import hosts  # noqa: E402
+
+PORT = 9753
+SINK = f"""
+import socket
+server = socket.create_server(("", {PORT}))
+print("ready", flush=True)
+link, _ = server.accept()
+link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+for _ in range({{turns}}):
+    link.recv(1)
+    link.sendall(b"x")
+left = {{size}}
+while left > 0:
+    left -= len(link.recv(1 << 20))
+link.sendall(b"x")
+link.recv(1)
+"""
+
+
+def stream(group, turns=200, size=1 << 24):
+    """(latency, bytes a second) of one direction of the link between the first two hosts."""
+    sink = subprocess.Popen(["ip", "netns", "exec", group.names[1], sys.executable, "-c", SINK.format(turns=turns, size=size)],
+                            stdout=subprocess.PIPE, text=True)
+    source = f"""
+import json, socket, statistics, time
+link = socket.create_connection(("10.99.0.2", {PORT}))
+link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+ways = []
+for _ in range({turns}):
+    begin = time.perf_counter()
+    link.sendall(b"x")
+    link.recv(1)
+    ways.append((time.perf_counter() - begin) / 2)
+begin = time.perf_counter()
+link.sendall(bytes({size}))
+link.recv(1)
+print(json.dumps([statistics.median(ways), {size} / (time.perf_counter() - begin)]))
+"""
+    try:
+        sink.stdout.readline()
+        return json.loads(group.run(0, sys.executable, "-c", source))
+    finally:
+        sink.kill()
+        sink.wait()
+
+
+def bench(job, seconds, prefix):
+    command = [*prefix, str(ballast_side.PROGRAM), "bench", "step", str(job), "--seconds", str(seconds), "compute.threads=1", "--json"]
+    done = subprocess.run(command, text=True, capture_output=True, env=ballast_side.variables(), timeout=ballast_side.LONGEST)
+    if done.returncode:
+        raise ballast_side.RunFailed(f"{' '.join(command)}: {ballast_side.last_lines(done.stderr)}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def rates_of_workers(job, seconds, workers):
+    """Of one of `workers` that are all at it, without a network."""
+    report = bench(job, seconds, ballast_side.mpirun(workers))
+    roof = report["roof"]
+    least = 1e3 / workers * (report["flops"] / roof["matmul_flops_per_second"] + report["activation_bytes"] / roof["memory_bytes_per_second"])
+    passes = report["phases_ms"]["forward"] + report["phases_ms"]["backward"]
+    return {"cluster.flops": roof["matmul_flops_per_second"], "cluster.memory_bandwidth": roof["memory_bytes_per_second"],
+            "cluster.efficiency": min(1.0, least / passes)}
+
+
+def predict(job, count, rates, link):
+    settings = {"cluster.nodes": count, "cluster.workers": 1, **rates}
+    if link:
+        settings.update({"cluster.latency": link[0], "cluster.network_bandwidth": link[1]})
+    words = [f"{key}={value}" for key, value in settings.items()]
+    return ballast_side.ballast_json(["plan", job, *words], workers=0)
+
+
+def row(job, count, rate, rates, seconds, folder):
+    """One line of the table."""
+    if count == 1:
+        measured, link = bench(job, seconds, ballast_side.mpirun(1)), None
+    else:
+        with hosts.Hosts(count, folder, rate=rate) as group:
+            link = stream(group)
+            measured = bench(job, seconds, group.mpirun([1] * count))
+    plan = predict(job, count, rates, link)
+    said, took = 1e3 * plan["forecast"]["step"]["seconds"], measured["step_ms"]["median"]
+    memory = plan["memory_bytes"]["total"] - plan["memory_bytes"]["snapshot"]  # no checkpoint is written here
+    spread = f"{measured['step_ms']['low']:.1f}..{measured['step_ms']['high']:.1f}"
+    return [pathlib.Path(job).stem, str(count), rate if link else "-", f"{took:.1f} ({spread})", f"{said:.1f}", f"{said / took:.2f}",
+            f"{measured['node_bytes'] / 2**20:.1f}", f"{memory / 2**20:.1f}"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("jobs", nargs="+", metavar="JOB")
+    parser.add_argument("--hosts", default="1,2,4")
+    parser.add_argument("--rates", default="1gbit,200mbit")
+    parser.add_argument("--seconds", type=float, default=10)
+    chosen = parser.parse_args()
+    if hosts.missing():
+        sys.exit(hosts.missing())
+    print("| job | hosts | link | measured ms (low..high) | predicted ms | ratio | measured MiB | predicted MiB |\n|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="ballast-plan-") as folder:
+        for job in chosen.jobs:
+            for count in map(int, chosen.hosts.split(",")):
+                rates = rates_of_workers(job, chosen.seconds, count)
+                for rate in chosen.rates.split(",") if count > 1 else [None]:
+                    print("| " + " | ".join(row(job, count, rate, rates, chosen.seconds, folder)) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

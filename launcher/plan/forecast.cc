@@ -1,0 +1,252 @@
+#include "launcher/plan/forecast.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "compute/error.h"
+#include "launcher/number_text.h"
+#include "launcher/plan.h"
+#include "launcher/plan/planned_job.h"
+#include "runtime/coordinator.h"
+
+namespace ballast {
+namespace {
+
+constexpr std::int64_t kMostNodes = 16384;
+constexpr std::array<double, 6> kBucketSizes = {1, 4, 8, 32, 128, 512};  // MiB
+
+std::int64_t bucket_bytes(double mib) { return static_cast<std::int64_t>(mib * (1 << 20)); }
+
+Ownership described(const JobConfig& config, std::int64_t nodes) {
+  const std::int64_t workers = config.cluster.workers;
+  if (config.comm.share_memory) return {nodes, workers, config.comm.coordinators};
+  return {nodes * workers, 1, config.comm.coordinators};
+}
+
+/// Without shared memory every worker is a node of its own, with its share of what the node has.
+ClusterSection shared_out(const JobConfig& config) {
+  ClusterSection cluster = config.cluster;
+  if (config.comm.share_memory) return cluster;
+  cluster.memory_bandwidth /= static_cast<double>(cluster.workers);
+  cluster.network_bandwidth /= static_cast<double>(cluster.workers);
+  return cluster;
+}
+
+/// A job whose model has been built once.
+class Forecaster {
+ public:
+  explicit Forecaster(const JobConfig& config)
+      : config_(config),
+        cluster_(shared_out(config)),
+        model_(build_model(config.model, dtype_named(config.precision.compute), 1)),
+        blocks_(blocks_of(model_.parameters())) {}
+
+  [[nodiscard]] StepLoad load(std::int64_t nodes) { return load_of(config_, model_, described(config_, nodes)); }
+  [[nodiscard]] StepPrediction predict(const StepLoad& load, std::int64_t nodes, double mib) const {
+    const Ownership who = described(config_, nodes);
+    return predict_step(load, cut_loads(blocks_, bucket_bytes(mib), who), who, cluster_);
+  }
+  [[nodiscard]] const InputSpec& input() const { return model_.input(); }
+
+  [[nodiscard]] Forecast::BucketChoice best_bucket(const StepLoad& load, std::int64_t nodes,
+                                                   std::vector<Forecast::BucketChoice>& all) const {
+    for (const double mib : kBucketSizes) all.push_back({mib, predict(load, nodes, mib).seconds});
+    return *std::min_element(all.begin(), all.end(), [](auto& a, auto& b) { return a.seconds < b.seconds; });
+  }
+
+ private:
+  const JobConfig& config_;
+  ClusterSection cluster_;
+  Model model_;
+  std::vector<Block> blocks_;
+};
+
+PlanReport plan_of(const JobConfig& config) {
+  const ClusterSection& cluster = config.cluster;
+  return make_plan(config, static_cast<int>(cluster.nodes * cluster.workers), static_cast<int>(cluster.nodes));
+}
+
+std::int64_t node_memory_of(const JobConfig& config) { return plan_of(config).node_memory(config.cluster.workers); }
+
+std::vector<Forecast::Level> levels_of(JobConfig config) {
+  std::vector<Forecast::Level> levels;
+  for (const char* sharding : {"optimizer", "gradients"}) {
+    config.comm.sharding = sharding;
+    const PlanReport plan = plan_of(config);
+    levels.push_back({sharding, plan.values, plan.gradients, plan.optimizer, plan.activations, plan.exchange,
+                      plan.snapshot, plan.node_memory(config.cluster.workers)});
+  }
+  return levels;
+}
+
+std::optional<double> fixed_batch_seconds(const JobConfig& config, Forecaster& job, std::int64_t nodes) {
+  const std::int64_t most = config.batch.shards > 0 ? config.batch.shards : config.batch.size;
+  if (nodes * config.cluster.workers > most) return std::nullopt;
+  return job.predict(job.load(nodes), nodes, config.comm.bucket_mib).seconds;
+}
+
+std::vector<Forecast::Scale> scaling_of(const JobConfig& config, Forecaster& job, const StepLoad& load) {
+  std::vector<Forecast::Scale> scaling;
+  std::optional<double> fixed_alone;
+  for (std::int64_t nodes = 1; nodes <= kMostNodes; nodes *= 2) {
+    Forecast::Scale scale{.nodes = nodes, .seconds = job.predict(load, nodes, config.comm.bucket_mib).seconds};
+    std::vector<Forecast::BucketChoice> choices = {{config.comm.bucket_mib, scale.seconds}};
+    scale.best_bucket = job.best_bucket(load, nodes, choices);
+    const Forecast::Scale& alone = scaling.empty() ? scale : scaling.front();
+    scale.efficiency = alone.seconds / scale.seconds;
+    scale.best_efficiency = alone.best_bucket.seconds / scale.best_bucket.seconds;
+    const std::optional<double> fixed = fixed_batch_seconds(config, job, nodes);
+    if (nodes == 1) fixed_alone = fixed;
+    if (fixed && fixed_alone) scale.fixed_batch_efficiency = *fixed_alone / (*fixed * static_cast<double>(nodes));
+    scaling.push_back(scale);
+  }
+  return scaling;
+}
+
+/// Every node writes its share; a snapshot is a copy in memory, read and written once.
+Forecast::Saving saving_of(const JobConfig& config) {
+  const ClusterSection& cluster = config.cluster;
+  Forecast::Saving saving{.bytes = static_cast<double>(plan_of(config).checkpoint_bytes)};
+  const Ownership who = described(config, cluster.nodes);
+  const auto owners = static_cast<double>(who.owners());
+  const double of_node = saving.bytes * std::ceil(owners / static_cast<double>(cluster.nodes)) / owners;
+  saving.write_seconds = of_node / cluster.disk_bandwidth;
+  saving.stall_seconds = config.checkpoint.background ? 2.0 * of_node / cluster.memory_bandwidth : saving.write_seconds;
+  if (cluster.mtbf_hours <= 0.0) return saving;
+  const double mean = 3600.0 * cluster.mtbf_hours / static_cast<double>(cluster.nodes);
+  const double cost = saving.stall_seconds;
+  saving.mean_seconds_between_failures = mean;
+  saving.young_seconds = std::max(young_interval(cost, mean), saving.write_seconds);
+  saving.daly_seconds = std::max(daly_interval(cost, mean), saving.write_seconds);
+  // A failure undoes half an interval on average, and what was computed while the last checkpoint was being written.
+  saving.lost_share =
+      std::min(1.0, cost / saving.daly_seconds + (saving.daly_seconds / 2.0 + saving.write_seconds) / mean);
+  return saving;
+}
+
+Forecast::Budget budget_of(const Forecast& forecast, double items) {
+  const ClusterSection& cluster = forecast.cluster;
+  Forecast::Budget budget{.items = items, .steps = std::ceil(items / forecast.items_per_step)};
+  budget.seconds = budget.steps * forecast.step.seconds / (1.0 - std::min(forecast.saving.lost_share, 0.99));
+  const double node_hours = budget.seconds / 3600.0 * static_cast<double>(cluster.nodes);
+  budget.kilowatt_hours = node_hours * cluster.watts / 1000.0;
+  budget.cost = node_hours * cluster.price;
+  return budget;
+}
+
+/// Changes that need less memory.
+using Change = std::pair<std::string, void (*)(JobConfig&)>;
+const std::vector<Change>& changes() {
+  static const std::vector<Change> kChanges = {
+      {"comm.sharding=gradients", [](JobConfig& c) { c.comm.sharding = "gradients"; }},
+      {"memory.recompute=attention", [](JobConfig& c) { c.model.recompute = "attention"; }},
+      {"memory.recompute=block", [](JobConfig& c) { c.model.recompute = "block"; }},
+      {"batch.micro=1", [](JobConfig& c) { c.batch.micro = 1; }}};
+  return kChanges;
+}
+
+std::int64_t memory_limit(const ClusterSection& cluster) {
+  return static_cast<std::int64_t>(cluster.memory_gib * (1 << 30));
+}
+
+/// Gathers what fits.
+class Search {
+ public:
+  explicit Search(const JobConfig& config) : config_(config) {}
+
+  /// Subsets of the changes; of those that fit, none with a change too many.
+  void try_changes() {
+    std::vector<unsigned> enough;
+    for (unsigned subset = 1; subset < 1U << changes().size(); ++subset) {
+      const bool more = std::any_of(enough.begin(), enough.end(), [&](unsigned e) { return (subset & e) == e; });
+      if (!more && try_subset(subset)) enough.push_back(subset);
+    }
+  }
+
+  /// With as much work for every worker as before.
+  void try_more_nodes() {
+    JobConfig tried = config_;
+    while (tried.cluster.nodes < kMostNodes) {
+      tried.cluster.nodes *= 2;
+      tried.batch.size *= 2;
+      tried.batch.shards *= 2;
+      const std::string shards =
+          tried.batch.shards > 0 ? " batch.shards=" + std::to_string(tried.batch.shards) : std::string();
+      if (consider(tried, "cluster.nodes=" + std::to_string(tried.cluster.nodes) +
+                              " batch.size=" + std::to_string(tried.batch.size) + shards)) {
+        return;
+      }
+    }
+  }
+
+  /// Fastest first.
+  [[nodiscard]] std::vector<Forecast::Remedy> finish() {
+    std::stable_sort(remedies_.begin(), remedies_.end(), [](auto& a, auto& b) { return a.seconds < b.seconds; });
+    return std::move(remedies_);
+  }
+
+ private:
+  bool try_subset(unsigned subset) {
+    JobConfig tried = config_;
+    std::string text;
+    for (std::size_t i = 0; i < changes().size(); ++i) {
+      if ((subset >> i & 1U) == 0) continue;
+      changes()[i].second(tried);
+      text += (text.empty() ? "" : " ") + changes()[i].first;
+    }
+    return consider(tried, text);
+  }
+
+  bool consider(const JobConfig& tried, const std::string& change) {
+    const std::int64_t memory = node_memory_of(tried);
+    if (memory > memory_limit(tried.cluster)) return false;
+    Forecaster job(tried);
+    const std::int64_t nodes = tried.cluster.nodes;
+    remedies_.push_back({change, memory, job.predict(job.load(nodes), nodes, tried.comm.bucket_mib).seconds});
+    return true;
+  }
+
+  const JobConfig& config_;
+  std::vector<Forecast::Remedy> remedies_;
+};
+
+std::vector<Forecast::Remedy> remedies_of(const JobConfig& config) {
+  Search search(config);
+  search.try_changes();
+  search.try_more_nodes();
+  return search.finish();
+}
+
+}  // namespace
+
+double young_interval(double cost, double mean) { return std::sqrt(2.0 * cost * mean); }
+
+double daly_interval(double cost, double mean) {
+  if (cost >= 2.0 * mean) return mean;
+  const double x = cost / (2.0 * mean);
+  return young_interval(cost, mean) * (1.0 + std::sqrt(x) / 3.0 + x / 9.0) - cost;
+}
+
+bool Forecast::fits() const { return node_memory <= memory_limit(cluster); }
+
+Forecast make_forecast(const JobConfig& config, double items) {
+  const std::int64_t nodes = config.cluster.nodes;
+  Forecaster job(config);
+  const StepLoad load = job.load(nodes);
+  Forecast forecast{.cluster = config.cluster, .step = job.predict(load, nodes, config.comm.bucket_mib)};
+  const bool tokens = job.input().kind == InputSpec::Kind::kTokens;
+  forecast.item = tokens ? "tokens" : "samples";
+  forecast.items_per_step = static_cast<double>(config.batch.size * (tokens ? job.input().targets_per_sample : 1));
+  forecast.levels = levels_of(config);
+  forecast.buckets = {{config.comm.bucket_mib, forecast.step.seconds}};
+  forecast.best_bucket = job.best_bucket(load, nodes, forecast.buckets);
+  forecast.scaling = scaling_of(config, job, load);
+  forecast.saving = saving_of(config);
+  if (items > 0.0) forecast.budget = budget_of(forecast, items);
+  forecast.node_memory = node_memory_of(config);
+  if (!forecast.fits()) forecast.remedies = remedies_of(config);
+  return forecast;
+}
+
+}  // namespace ballast

@@ -1,0 +1,61 @@
+// Defines: StepLoad, StepPrediction, predict_step: one step of training in a steady state, simulated.
+//
+// What is simulated is one worker with its share of its node's memory and its node's link, which by symmetry is every
+// worker: nodes are alike, start together and have equal links to a network that is never in the way. Three steps run,
+// so that the third finds the links as the one before left them; it is the prediction. docs/scaling.md says what is
+// left out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "launcher/plan/exchange.h"
+#include "launcher/plan/simulation.h"
+#include "runtime/job.h"
+
+namespace ballast {
+
+/// What a step asks of a node, whatever its neighbours are.
+struct StepLoad {
+  /// Of one micro-batch.
+  struct Operation {
+    std::string name;
+    double forward_flops = 0.0, forward_bytes = 0.0;
+    double backward_flops = 0.0, backward_bytes = 0.0;
+    std::int64_t values_end = 0, ready_offset = 0;  ///< see OperationCost
+  };
+  std::vector<Operation> operations;  ///< in forward order
+  std::int64_t passes = 1;            ///< micro-batches of a worker in a step
+  double shard_additions = 0.0;       ///< times that a worker adds one gradient to another before its last shard ends
+  double parts = 1.0;                 ///< partial sums of the gradient that a worker ends up with
+  double subtrees = 1.0;              ///< partial sums of the gradient that a node sends
+  double update_bytes = 28.0;         ///< of memory, per element: gradient, values and optimizer state
+  bool free_gradients = false;        ///< comm.sharding = "gradients"
+};
+
+struct StepPrediction {
+  double seconds = 0.0;
+  double worker_seconds = 0.0;             ///< of these the worker computes, adds and updates; it waits in the others
+  double link_out_seconds = 0.0;           ///< ... the link sends
+  double bytes_out = 0.0, bytes_in = 0.0;  ///< of the node's link in a step
+  double messages_out = 0.0;
+  /// What the step's length consists of: neighbours of one phase are one entry.
+  struct Stretch {
+    const char* phase = "";
+    double seconds = 0.0;
+  };
+  std::vector<Stretch> critical_path;
+  /// Of `seconds`, those in which the worker waits for the network.
+  [[nodiscard]] double exposed_seconds() const { return seconds - worker_seconds; }
+
+  /// The step's tasks, from the end of one update to the end of the next; times from 0.
+  std::vector<Task> tasks;
+  std::vector<TimedTask> times;
+};
+
+/// `cluster` has no zeros where zero means "measured here".
+[[nodiscard]] StepPrediction predict_step(const StepLoad& load, const std::vector<BucketLoad>& buckets,
+                                          const Ownership& who, const ClusterSection& cluster);
+
+}  // namespace ballast

@@ -1,0 +1,142 @@
+#include "launcher/plan/forecast.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "comm/split/shard_stack.h"
+#include "launcher/plan.h"
+#include "launcher/plan/drawing.h"
+#include "launcher/plan/forecast_text.h"
+#include "launcher/plan/planned_job.h"
+
+namespace ballast {
+namespace {
+
+using testing::HasSubstr;
+
+/// 2^20 weights: blocks and nodes divide them evenly.
+JobConfig even_job(std::int64_t nodes) {
+  JobConfig config;
+  config.model.hidden = {};
+  config.model.features = 1023;
+  config.model.classes = 1024;
+  config.batch.size = 32;
+  config.batch.shards = 16;
+  config.cluster.nodes = nodes;
+  config.cluster.flops = 1e11;
+  config.cluster.memory_bandwidth = 2e10;
+  config.cluster.memory_gib = 16;
+  return config;
+}
+
+TEST(Forecast, CountsGradientBuffersAsTrainingDoes) {
+  for (int shards = 1; shards <= 17; ++shards) {
+    for (int workers = 1; workers <= shards; ++workers) {
+      std::int64_t buffers = 0, parts = 0;
+      for (const Fragments& fragments : all_fragments(workers, shards)) {
+        buffers = std::max<std::int64_t>(buffers, fragments.buffers);
+        parts = std::max<std::int64_t>(parts, static_cast<std::int64_t>(fragments.sums.size()));
+      }
+      EXPECT_EQ(gradient_parts(workers, 1, shards).buffers, buffers) << workers << " of " << shards;
+      EXPECT_EQ(gradient_parts(workers, 1, shards).parts, parts) << workers << " of " << shards;
+    }
+  }
+}
+
+TEST(Forecast, SendsWhatThePlanSays) {
+  for (const int nodes : {2, 4, 8}) {
+    const JobConfig config = even_job(nodes);
+    const Forecast forecast = make_forecast(config, 0.0);
+    const auto wire = static_cast<double>(make_plan(config, nodes, nodes).wire_bytes);
+    EXPECT_NEAR(forecast.step.bytes_out / wire, 1.0, 0.02) << nodes;
+  }
+}
+
+TEST(Forecast, ScalesFromOneNodeToSixteenThousand) {
+  const Forecast forecast = make_forecast(even_job(2), 0.0);
+  EXPECT_EQ(forecast.scaling.front().nodes, 1);
+  EXPECT_EQ(forecast.scaling.back().nodes, 16384);
+  for (const Forecast::Scale& scale : forecast.scaling) {
+    EXPECT_GT(scale.efficiency, 0.0);
+    EXPECT_LE(scale.efficiency, 1.0 + 1e-9);
+    EXPECT_LE(scale.best_bucket.seconds, scale.seconds);
+    EXPECT_EQ(scale.fixed_batch_efficiency.has_value(), scale.nodes <= 16) << "16 shards";
+  }
+}
+
+TEST(Forecast, KnowsTheIntervalsOfYoungAndDaly) {
+  EXPECT_DOUBLE_EQ(young_interval(2.0, 100.0), 20.0);
+  EXPECT_NEAR(daly_interval(2.0, 100.0), 20.0 * (1.0 + 0.1 / 3.0 + 0.01 / 9.0) - 2.0, 1e-12);
+  EXPECT_DOUBLE_EQ(daly_interval(300.0, 100.0), 100.0) << "a checkpoint takes longer than the machine lives";
+}
+
+TEST(Forecast, SavesLessOftenWhereLessFails) {
+  JobConfig config = even_job(4);
+  config.checkpoint.background = false;
+  EXPECT_EQ(make_forecast(config, 0.0).saving.daly_seconds, 0.0);
+  config.cluster.mtbf_hours = 100;
+  const Forecast::Saving often = make_forecast(config, 0.0).saving;
+  EXPECT_DOUBLE_EQ(often.mean_seconds_between_failures, 100 * 3600.0 / 4);
+  EXPECT_NEAR(often.young_seconds, young_interval(often.write_seconds, 90000.0), 1e-9);
+  config.cluster.mtbf_hours = 400;
+  EXPECT_NEAR(make_forecast(config, 0.0).saving.young_seconds, 2.0 * often.young_seconds, 1e-9);
+}
+
+TEST(Forecast, PricesABudget) {
+  JobConfig config = even_job(4);
+  config.cluster.watts = 500;
+  config.cluster.price = 3;
+  const Forecast forecast = make_forecast(config, 32000.0);
+  ASSERT_TRUE(forecast.budget);
+  EXPECT_DOUBLE_EQ(forecast.budget->steps, 1000.0);
+  EXPECT_NEAR(forecast.budget->seconds, 1000.0 * forecast.step.seconds, 1e-9);
+  EXPECT_NEAR(forecast.budget->kilowatt_hours, 0.5 * 4 * forecast.budget->seconds / 3600.0, 1e-12);
+  EXPECT_NEAR(forecast.budget->cost, 3.0 * 4 * forecast.budget->seconds / 3600.0, 1e-12);
+}
+
+TEST(Forecast, NamesOnlyWhatFitsWhereTheJobDoesNot) {
+  JobConfig config = even_job(2);
+  config.model.name = "gpt";
+  config.batch.shards = 4;
+  config.data.format = "synthetic";
+  EXPECT_TRUE(make_forecast(config, 0.0).fits());
+  EXPECT_TRUE(make_forecast(config, 0.0).remedies.empty());
+  const std::int64_t needs = make_plan(config, 2, 2).node_memory(1);
+  config.cluster.memory_gib = 0.6 * static_cast<double>(needs) / (1 << 30);
+  const Forecast forecast = make_forecast(config, 0.0);
+  EXPECT_FALSE(forecast.fits());
+  ASSERT_FALSE(forecast.remedies.empty());
+  for (const Forecast::Remedy& remedy : forecast.remedies) {
+    EXPECT_LE(static_cast<double>(remedy.node_memory), 0.6 * static_cast<double>(needs)) << remedy.change;
+  }
+  EXPECT_THAT(forecast_text(forecast), HasSubstr("DOES NOT FIT"));
+}
+
+TEST(Forecast, SaysWhenNothingFits) {
+  JobConfig config = even_job(2);
+  config.cluster.memory_gib = 1e-6;
+  EXPECT_THAT(forecast_text(make_forecast(config, 0.0)), HasSubstr("Nothing that was tried fits"));
+}
+
+TEST(Forecast, FreedGradientsNeedLessThanWholeOnes) {
+  JobConfig config = even_job(4);
+  config.comm.bucket_mib = 0.05;
+  const Forecast forecast = make_forecast(config, 0.0);
+  ASSERT_EQ(forecast.levels.size(), 2U);
+  EXPECT_LT(forecast.levels[1].gradients, forecast.levels[0].gradients);
+  EXPECT_LT(forecast.levels[1].node, forecast.levels[0].node);
+}
+
+TEST(Forecast, DrawsEveryLaneAndBothCurves) {
+  const std::string svg = draw_forecast(make_forecast(even_job(4), 0.0), "a < b");
+  EXPECT_TRUE(svg.starts_with("<svg "));
+  EXPECT_TRUE(svg.ends_with("</svg>\n"));
+  for (const char* words :
+       {">compute<", ">memory<", ">link out<", ">link in<", ">send sums<", ">update<", ">16,384<", "a &lt; b"}) {
+    EXPECT_THAT(svg, HasSubstr(words));
+  }
+  EXPECT_THAT(svg, testing::Not(HasSubstr("nan")));
+}
+
+}  // namespace
+}  // namespace ballast
