@@ -127,10 +127,11 @@ Matmul::Plan Matmul::make_plan(const Key& key) const {
   return plan;
 }
 
-const Matmul::Plan& Matmul::plan_of(const Key& key) {
+const Matmul::Plan& Matmul::plan_of(Queue& queue, const Key& key) {
   if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
   const Plan& plan = plans_.emplace(key, make_plan(key)).first->second;
   if (plan.workspace > workspace_bytes_) {
+    (void)queue.uncaptured_stream();
     workspace_ = {};  // freeing waits for the products that use it
     workspace_bytes_ = 0;
     workspace_ = make_device_memory(plan.workspace);
@@ -145,7 +146,7 @@ void Matmul::run(Queue& queue, const MatmulShape& shape, ConstDeviceSpan a, Cons
   if (c.empty()) return;
   const Key key{shape.m,       shape.n, shape.k, shape.transpose_a,    shape.transpose_b,    shape.accumulate,
                 !bias.empty(), a.dtype, c.dtype, alignment_of(a.data), alignment_of(b.data), alignment_of(c.data)};
-  const Plan& plan = plan_of(key);
+  const Plan& plan = plan_of(queue, key);
   if (key.bias) {
     set(plan.description.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue_bias(queue, bias, c.dtype));
   }
