@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "launcher/bench/bench.h"
+#include "launcher/launch/arguments.h"
 #include "launcher/number_text.h"
 #include "launcher/reference.h"
 #include "launcher/suggestion.h"
@@ -18,6 +19,7 @@ namespace {
 /// The commands' options as CLI11 fills them in.
 struct Parsed {
   TrainCommand train;
+  LaunchCommand launch;
   EvalCommand eval;
   GenerateCommand generate;
   InspectCommand inspect;
@@ -318,6 +320,7 @@ void parse(CLI::App& app, std::vector<std::string> arguments) {
 Command chosen_command(CLI::App& app, Parsed& parsed) {
   const std::string name = app.get_subcommands().front()->get_name();
   if (name == "train") return std::move(parsed.train);
+  if (name == "launch") return std::move(parsed.launch);
   if (name == "eval") return std::move(parsed.eval);
   if (name == "generate") return std::move(parsed.generate);
   if (name == "inspect") return std::move(parsed.inspect);
@@ -338,6 +341,7 @@ Command parse_command_line(std::vector<std::string> arguments) {
   app.get_formatter()->column_width(30);
   app.require_subcommand(1);
   add_training(app, parsed);
+  add_launch(app, parsed.launch);
   add_using(app, parsed);
   add_looking(app, parsed);
   add_planning(app, parsed);
