@@ -110,7 +110,9 @@ Supervisor::End Supervisor::watch(const std::vector<int>& workers) {
     if (news.ended) return {*news.ended, news.cause};
     if (killed_by_ != 0) return {kSignalled + killed_by_, "killed"};
     if (const std::optional<End> end = lost_or_hung(workers)) return *end;
-    if (wish_ == Wish::kNone && may_grow(workers)) {
+    if (wish_ != Wish::kNone) continue;
+    returned_ = hosts_to_grow_by(workers);
+    if (!returned_.empty()) {
       wish_ = Wish::kGrow;
       stop_asked_ = cluster_.now();
       cluster_.ask_to_stop();
@@ -140,21 +142,23 @@ std::optional<Supervisor::End> Supervisor::lost_or_hung(const std::vector<int>& 
   return std::nullopt;
 }
 
-/// Whether hosts that were left out are back, and would make the job larger.
-bool Supervisor::may_grow(const std::vector<int>& workers) {
+/// "b is back" where hosts that were left out are, and would make the job larger; otherwise "".
+std::string Supervisor::hosts_to_grow_by(const std::vector<int>& workers) {
   const std::vector<Cluster::Health> health = cluster_.health();
   std::vector<bool> there = reached_;
+  std::string names;
   for (std::size_t i = 0; i < there.size(); ++i) {
-    there[i] = there[i] || health[i].answered >= answers_wanted(losses_[i]);
+    if (there[i] || health[i].answered < answers_wanted(losses_[i])) continue;
+    there[i] = true;
+    names += (names.empty() ? "" : "; ") + options_.hosts[i].name + " is back";
   }
-  return total(placed(there)) > total(workers);
+  return total(placed(there)) > total(workers) ? names : "";
 }
 
 /// The exit code of the whole, or nullopt where the job is to be started again.
 std::optional<int> Supervisor::conclude(const End& end, const std::vector<int>& workers) {
   const Wish wish = std::exchange(wish_, Wish::kNone);
   const Verdict verdict = verdict_of(end.code);
-  last_code_ = end.code;
   if (verdict == Verdict::kDone) return 0;
   if (killed_by_ != 0) return kSignalled + killed_by_;
   if (verdict == Verdict::kFinal) {
@@ -162,14 +166,19 @@ std::optional<int> Supervisor::conclude(const End& end, const std::vector<int>& 
     return end.code;
   }
   // Workers that had not yet begun to listen died of the request itself; the last checkpoint is as good.
-  const bool obeyed = verdict == Verdict::kStopped || end.code == kSignalled + SIGUSR1;
-  if (wish == Wish::kStop || (wish == Wish::kNone && verdict == Verdict::kStopped)) return kStopped;
+  const bool asked = wish != Wish::kNone;
+  const bool obeyed = verdict == Verdict::kStopped || (asked && end.code == kSignalled + SIGUSR1);
+  if (obeyed && wish != Wish::kGrow) return kStopped;
+  if (wish == Wish::kStop) {
+    cluster_.say(end.cause + "; not started again, for it was asked to stop");
+    return end.code;
+  }
   if (cluster_.progress().checkpoint > first_checkpoint_) {
     budget_.progressed();
     for (std::size_t i = 0; i < workers.size(); ++i) losses_[i] = workers[i] > 0 ? 0 : losses_[i];
   }
   if (wish == Wish::kGrow && obeyed) {
-    incident_ = "hosts are back";
+    incident_ = returned_;
     return std::nullopt;
   }
   return spend_restart(end);

@@ -76,7 +76,7 @@ class Supervisor {
   void announce(const std::vector<int>& workers, const std::vector<bool>& answered);
   [[nodiscard]] End watch(const std::vector<int>& workers);
   [[nodiscard]] std::optional<End> lost_or_hung(const std::vector<int>& workers);
-  [[nodiscard]] bool may_grow(const std::vector<int>& workers);
+  [[nodiscard]] std::string hosts_to_grow_by(const std::vector<int>& workers);
   [[nodiscard]] std::optional<int> conclude(const End& end, const std::vector<int>& workers);
   [[nodiscard]] std::optional<int> spend_restart(const End& end);
   bool rest(double seconds);
@@ -89,8 +89,8 @@ class Supervisor {
   std::vector<bool> reached_;  // by the latest sweep
   Wish wish_ = Wish::kNone;
   int killed_by_ = 0;     // the second signal of somebody impatient
-  int last_code_ = 0;     // of the job
   std::string incident_;  // what the next start is the answer to
+  std::string returned_;  // the hosts for which the job was asked to stop
   double started_ = 0.0;
   std::int64_t first_checkpoint_ = -1;  // the newest when the job was started
   double stop_asked_ = 0.0;

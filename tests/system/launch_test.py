@@ -88,9 +88,9 @@ class LaunchTest(jobs.SystemTest):
         left = [name for name in os.listdir("/dev/shm") if name.startswith("ballast-launch-") and name.endswith(f"-{launched.pid}")]
         self.assertFalse(left, "shared memory is left behind")
 
-    def undisturbed(self, sections):
+    def undisturbed(self, sections, timeout=60):
         whole = jobs.RunFolder(self.folder / "whole", sections)
-        whole.train(workers=2)
+        whole.train(workers=2, timeout=timeout)
         return whole.digest(), whole.losses()
 
     def check_same_bits(self, launched, whole, timeout=90):
@@ -239,7 +239,7 @@ class TestHostsComeAndGo(LaunchTest):
             for number in range(2):
                 host = group.addresses[1 + number]
                 self.assertRegex(lines[2 * number], rf"; {host} does not answer; going on from step \d+ with 2 workers")
-                self.assertRegex(lines[2 * number + 1], r"^hosts are back; going on from step \d+ with 3 workers")
+                self.assertRegex(lines[2 * number + 1], rf"^{host} is back; going on from step \d+ with 3 workers")
             self.assertEqual(len(lines), 4)
 
     def test_too_few_hosts(self):
