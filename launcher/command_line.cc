@@ -199,8 +199,9 @@ std::string overview(CLI::App& app) {
          "  ballast config --defaults > job.toml     a job file with every key explained\n"
          "  ballast train job.toml job.steps=100     one worker\n"
          "  mpirun -n 4 ballast train job.toml       four\n\n"
-         "'ballast help COMMAND' says more. Exit codes: 0 done, 64 usage, 65 damaged data or checkpoint, 74 disk,\n"
-         "75 stopped after a checkpoint (run it again), 76 workers disagree, 78 job file, 79 hang.\n";
+         "'ballast help COMMAND' says more. Exit codes: 0 done, 64 usage, 65 damaged data or checkpoint, 73 run\n"
+         "folder in use, 74 disk, 75 stopped after a checkpoint (run it again), 76 workers disagree, 78 job file, 79 "
+         "hang.\n";
 }
 
 std::vector<std::string> names_of(const std::vector<CLI::App*>& commands) {

@@ -33,7 +33,9 @@ std::string output_of(const char* command) {
 std::vector<Host> chosen_hosts(const LaunchCommand& command) {
   if (!command.hosts.empty()) return read_hosts(command.hosts);
   if (!variable("SLURM_JOB_NODELIST").empty()) {
-    return slurm_hosts(output_of("scontrol show hostnames"), variable("SLURM_TASKS_PER_NODE"));
+    const std::string names = output_of("scontrol show hostnames");
+    if (names.empty()) throw Error("launch: 'scontrol show hostnames' names no host: use --hosts", ExitCode::kUsage);
+    return slurm_hosts(names, variable("SLURM_TASKS_PER_NODE"));
   }
   if (command.workers > 0) return {{"localhost", static_cast<int>(command.workers)}};
   throw Error("launch: say how many workers (-n 4) or where (--hosts node1:8,node2:8)", ExitCode::kUsage);
@@ -104,12 +106,19 @@ int print_command(const MpiOptions& options, std::vector<Host> hosts, int worker
 }  // namespace
 
 ExitCode run(const LaunchCommand& command, Process&) {
+  if (!variable("OMPI_COMM_WORLD_SIZE").empty() || !variable("PMIX_RANK").empty()) {
+    throw Error("launch: this is a worker already; launch starts mpirun itself", ExitCode::kUsage);
+  }
   const JobConfig config = load_config(command.job, {command.overrides, process_environment(), ConfigUse::kTrain});
   const std::vector<Host> hosts = chosen_hosts(command);
   int workers = std::accumulate(hosts.begin(), hosts.end(), 0, [](int sum, const Host& h) { return sum + h.slots; });
   if (command.workers > 0) workers = std::min(workers, static_cast<int>(command.workers));
   const Shards shards = shards_of(config, workers);
-  workers = static_cast<int>(std::min<std::int64_t>(workers, shards.count));
+  if (workers > shards.count) {
+    workers = static_cast<int>(shards.count);
+    std::fprintf(stderr, "ballast: launch: %d workers, one for each shard, are started; there is room for more\n",
+                 workers);
+  }
 
   const MpiClusterOptions options = cluster_options(command, config, hosts, shards);
   if (command.dry_run) return static_cast<ExitCode>(print_command(options.mpi, hosts, workers));

@@ -19,7 +19,9 @@
 namespace ballast {
 namespace {
 
+using Clock = std::chrono::steady_clock;
 constexpr auto kNap = std::chrono::milliseconds(5);
+constexpr auto kDyingTime = std::chrono::seconds(30);
 constexpr int kSignalled = 128;
 
 Children::End end_of(int status) {
@@ -107,12 +109,15 @@ std::optional<Children::End> Children::ended(pid_t child) {
 
 // Stopped processes die of SIGKILL as well. Each round sees the orphans that the round before has made.
 void Children::kill_all() {
-  while (true) {
+  for (const auto until = Clock::now() + kDyingTime;; std::this_thread::sleep_for(kNap)) {
     const std::vector<pid_t> left = descendants(getpid());
     for (const pid_t process : left) kill(process, SIGKILL);
     reap();
     if (left.empty()) break;
-    std::this_thread::sleep_for(kNap);
+    if (Clock::now() < until) continue;
+    throw Error("launch: process " + std::to_string(left.front()) +
+                    " cannot be ended: a disk or a network file system that does not answer holds it",
+                ExitCode::kIo);
   }
   known_.clear();
 }

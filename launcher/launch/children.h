@@ -28,7 +28,8 @@ class Children {
   /// Of a child that has ended and was not asked for before.
   [[nodiscard]] std::optional<End> ended(pid_t child);
 
-  /// SIGKILL for every process below this one; returns when none is left. Forgets all children.
+  /// SIGKILL for every process below this one; returns when none is left. Forgets all children. Throws Error(kIo)
+  /// naming a process that does not die: a disk or a network file system holds it.
   void kill_all();
 
  private:

@@ -16,6 +16,7 @@
 #include "checkpoints/checkpoint.h"
 #include "compute/error.h"
 #include "launcher/config.h"
+#include "launcher/failure.h"
 #include "launcher/launch/outcome.h"
 
 namespace ballast {
@@ -74,7 +75,11 @@ MpiCluster::MpiCluster(MpiClusterOptions options)
 
 // The signals stay blocked: a late one, sent while launch ends, must not undo its exit code.
 MpiCluster::~MpiCluster() {
-  children_.kill_all();
+  try {
+    children_.kill_all();
+  } catch (const Error& error) {
+    print_failure(error);
+  }
   if (stderr_ >= 0) close(stderr_);
   close(signals_);
 }

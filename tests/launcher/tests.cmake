@@ -4,7 +4,7 @@ foreach(name agreement bench command_line config console duration find_checkpoin
     tensor_summary)
   ballast_unit_test(launcher/${name} USES launcher thread_workers)
 endforeach()
-foreach(name hosts mpi_command outcome supervisor testimony)
+foreach(name children hosts mpi_command outcome supervisor testimony)
   ballast_unit_test(launcher/launch/${name} USES launcher)
 endforeach()
 target_link_libraries(launcher_bench_test PRIVATE nlohmann_json::nlohmann_json)

@@ -185,6 +185,16 @@ class TestLaunch(LaunchTest):
         self.assertEqual(result.code, 128 + signal.SIGINT, result)
         self.check_clean(launched, result)
 
+    def test_nothing_outlives_launch_itself(self):
+        launched = Launched(self.job("orphans", long_job(100000)), "-n", 2)
+        launched.reach(5)
+        launched.running.signal(signal.SIGKILL)
+        result = launched.running.wait(10)
+        self.assertEqual(result.code, -signal.SIGKILL)
+        jobs.wait_for(lambda: not processes_naming(str(launched.job.folder)), seconds=10, what="the end of the job")
+        again = Launched(launched.job, "-n", 1, settings=[f"job.steps={launched.job.last_step() + 50}"])
+        self.assertEqual(again.running.wait(30).code, 0)
+
     def test_what_would_fail_again_is_not_tried_again(self):
         result = jobs.run("launch", "-n", 2, self.job("typo", long_job(10)).job_file, "optimizer.rl=1")
         self.assertEqual(result.code, 78, result)
