@@ -92,6 +92,7 @@ MpiClusterOptions cluster_options(const LaunchCommand& command, const JobConfig&
 
 int print_command(const MpiOptions& options, std::vector<Host> hosts, int workers) {
   std::vector<int> slots;
+  slots.reserve(hosts.size());
   for (const Host& host : hosts) slots.push_back(host.slots);
   slots = spread(slots, workers);
   for (std::size_t i = 0; i < hosts.size(); ++i) hosts[i].slots = slots[i];

@@ -16,7 +16,7 @@ CLI::Validator duration() {
 void add_place(CLI::App& launch, LaunchCommand& to) {
   launch.add_option("-n,--workers", to.workers, "Workers, at most; no more than the job has shards")
       ->type_name("N")
-      ->check(CLI::Range(1, 65536).name(""));
+      ->check(CLI::Range(1, 65536).description(""));
   launch.add_option("--hosts", to.hosts, "Where: host:workers,... or a host file (default: Slurm's, or this machine)")
       ->type_name("LIST|FILE");
   launch.add_option("--agent", to.agent, "Runs a command on a host: CMD HOST COMMAND (default ssh)")->type_name("CMD");
@@ -29,10 +29,10 @@ void add_place(CLI::App& launch, LaunchCommand& to) {
 void add_patience(CLI::App& launch, LaunchCommand& to) {
   launch.add_option("--restarts", to.restarts, "In a row without a new checkpoint, before giving up (default 5)")
       ->type_name("N")
-      ->check(CLI::Range(0, 1000000).name(""));
+      ->check(CLI::Range(0, 1000000).description(""));
   launch.add_option("--min-workers", to.min_workers, "With room for fewer, stop with exit code 75 (default 1)")
       ->type_name("N")
-      ->check(CLI::Range(1, 65536).name(""));
+      ->check(CLI::Range(1, 65536).description(""));
   const auto add_time = [&](const char* name, std::string& value, const char* text) {
     launch.add_option(name, value, text)->type_name("T")->check(duration());
   };

@@ -81,6 +81,7 @@ Children::Children() {
 
 pid_t Children::start(const std::vector<std::string>& command, int error, int farewell) {
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   const pid_t child = fork();

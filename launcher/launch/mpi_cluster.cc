@@ -56,6 +56,7 @@ std::string time_text() {
 
 std::vector<bool> on_this_machine(const std::vector<Host>& hosts) {
   std::vector<bool> here;
+  here.reserve(hosts.size());
   for (const Host& host : hosts) here.push_back(is_this_machine(host.name));
   return here;
 }

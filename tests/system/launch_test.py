@@ -194,6 +194,17 @@ class TestLaunch(LaunchTest):
         jobs.wait_for(lambda: not processes_naming(str(launched.job.folder)), seconds=10, what="the end of the job")
         again = Launched(launched.job, "-n", 1, settings=[f"job.steps={launched.job.last_step() + 50}"])
         self.assertEqual(again.running.wait(30).code, 0)
+        for folder in pathlib.Path("/dev/shm").glob(f"ballast-launch-*-{launched.pid}"):
+            folder.rmdir()  # nobody was left to remove it; it is empty
+
+    def test_an_allocation_of_slurm(self):
+        scontrol = self.folder / "scontrol"
+        scontrol.write_text("#!/bin/sh\necho node1; echo node2; echo node3\n")
+        scontrol.chmod(0o755)
+        variables = {"PATH": f"{self.folder}:{os.environ['PATH']}", "SLURM_JOB_NODELIST": "node[1-3]", "SLURM_TASKS_PER_NODE": "2(x2),1"}
+        result = jobs.run("launch", "--dry-run", self.job("slurm", long_job(10)).job_file, variables=variables)
+        self.assertEqual(result.code, 0, result)
+        self.assertIn(" --host node1:2,node2:1,node3:1 -n 4 ", result.out)  # room for five, but four shards
 
     def test_what_would_fail_again_is_not_tried_again(self):
         result = jobs.run("launch", "-n", 2, self.job("typo", long_job(10)).job_file, "optimizer.rl=1")
