@@ -22,7 +22,11 @@ constexpr int kHostLost = 205;  // mpirun's own code for it
 
 int total(const std::vector<int>& workers) { return std::accumulate(workers.begin(), workers.end(), 0); }
 
-// The last look at a job may be one poll late: a host is back for good when it answers as often as it was lost.
+std::string whence(std::int64_t checkpoint) {
+  return checkpoint < 0 ? "from the beginning" : "from step " + std::to_string(checkpoint);
+}
+
+// A host that keeps failing has to answer longer before the job is stopped for it.
 int answers_wanted(int losses) { return 1 + std::min(losses, 60); }
 
 }  // namespace
@@ -96,9 +100,7 @@ void Supervisor::announce(const std::vector<int>& workers, const std::vector<boo
   for (std::size_t i = 0; i < workers.size(); ++i) {
     if (workers[i] > 0) used.push_back({options_.hosts[i].name, workers[i]});
   }
-  const std::int64_t checkpoint = cluster_.progress().checkpoint;
-  cluster_.say(line + "; going on " +
-               (checkpoint < 0 ? "from the beginning" : "from step " + std::to_string(checkpoint)) + " with " +
+  cluster_.say(line + "; going on " + whence(cluster_.progress().checkpoint) + " with " +
                std::to_string(total(workers)) + (total(workers) == 1 ? " worker (" : " workers (") + hosts_text(used) +
                ")");
 }
@@ -137,7 +139,7 @@ std::optional<Supervisor::End> Supervisor::lost_or_hung(const std::vector<int>& 
   const std::vector<Cluster::Health> health = cluster_.health();
   for (std::size_t i = 0; i < workers.size(); ++i) {
     if (workers[i] == 0 || health[i].missed < kMissedIsLost) continue;
-    return End{kHostLost, options_.hosts[i].name + " does not answer any more"};
+    return End{kHostLost, "three probes of " + options_.hosts[i].name + " had no answer"};
   }
   return std::nullopt;
 }
@@ -190,14 +192,17 @@ std::optional<int> Supervisor::spend_restart(const End& end) {
                  " starts: giving up");
     return end.code;
   }
-  incident_ = end.cause;
   const double pause = pause_before(budget_.used());
-  if (pause == 0.0) return std::nullopt;
-  incident_ += "; restart " + std::to_string(budget_.used()) + " of " + std::to_string(budget_.limit()) +
-               " without a new checkpoint, after " + seconds_text(pause);
+  if (pause == 0.0) {
+    incident_ = end.cause;
+    return std::nullopt;
+  }
+  cluster_.say(end.cause + "; going on " + whence(cluster_.progress().checkpoint) + " after " + seconds_text(pause) +
+               ", restart " + std::to_string(budget_.used()) + " of " + std::to_string(budget_.limit()) +
+               " without a new checkpoint");
   cluster_.sweep();
   if (rest(pause)) return std::nullopt;
-  cluster_.say(end.cause + "; asked to stop before it was started again");
+  cluster_.say("asked to stop before the job was started again");
   return killed_by_ != 0 ? kSignalled + killed_by_ : kStopped;
 }
 

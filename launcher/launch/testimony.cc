@@ -32,7 +32,9 @@ std::string Testimony::cause(int code, bool mpirun_died) const {
   if (!own_words_.empty()) return own_words_ + " (" + code_text(code) + ")";
   if (!casualty_.empty()) return casualty_;
   if (!lost_host_.empty()) return "lost the MPI daemon on " + lost_host_;
-  return (mpirun_died ? "mpirun was ended by " : "mpirun ended with ") + code_text(code);
+  const std::string text = code_text(code);
+  if (mpirun_died) return "mpirun was ended by " + text;
+  return (text.starts_with("signal") ? "a process of the job ended by " : "mpirun ended with ") + text;
 }
 
 }  // namespace ballast

@@ -123,7 +123,7 @@ TEST(Supervisor, NoticesALostHostThatMpirunMisses) {
   cluster.script = {{.seconds = -1}, {.seconds = 5}};
   cluster.on_wait = [&](double now) { cluster.up[2] = now < 110.0; };
   EXPECT_EQ(Supervisor(three_hosts(), cluster).run(), 0);
-  EXPECT_THAT(cluster.said[0], HasSubstr("c does not answer any more; c does not answer; going on"));
+  EXPECT_THAT(cluster.said[0], HasSubstr("three probes of c had no answer; c does not answer; going on"));
 }
 
 TEST(Supervisor, GrowsWhenAHostIsBack) {
@@ -171,6 +171,8 @@ TEST(Supervisor, GivesUpWithTheJobsCode) {
   EXPECT_EQ(Supervisor(options, cluster).run(), 137);
   EXPECT_THAT(cluster.starts, SizeIs(3));
   EXPECT_GE(cluster.start_times[2] - cluster.start_times[1], 2.0) << "it pauses";
+  EXPECT_EQ(cluster.said[1],
+            "the job died; going on from the beginning after 1s, restart 2 of 2 without a new checkpoint");
   EXPECT_EQ(cluster.said.back(), "the job died; it came to no new checkpoint in 3 starts: giving up");
 }
 

@@ -32,6 +32,7 @@ TEST(Testimony, KnowsALostHostBeforeTheEnd) {
 
 TEST(Testimony, WithoutWordsTheCodeSpeaks) {
   EXPECT_EQ(Testimony().cause(137, true), "mpirun was ended by signal 9 (Killed)");
+  EXPECT_EQ(Testimony().cause(137, false), "a process of the job ended by signal 9 (Killed)");
   EXPECT_EQ(Testimony().cause(1, false), "mpirun ended with exit code 1");
 }
 
