@@ -26,6 +26,7 @@ stage release build
 cmake --preset release >build.log 2>&1 || { cat build.log; exit 1; }
 rm -f build.log
 cmake --build --preset release
+cmake/install_cuobjdump.sh build
 
 if [ "$mode" != --quick ]; then
   stage formatting and linting

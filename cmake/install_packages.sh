@@ -14,7 +14,7 @@ test=(libgtest-dev libgmock-dev python3 hdf5-tools git)
 torch=(python3-h5py python3-numpy python3-torch)
 # Good to have: their absence costs a data set, a check or a test, never the build. These come with the first two groups.
 wanted_build=(dataset-fashion-mnist)
-wanted_test=(libboost-context-dev clang-format-14 clang-tidy-16 libomp-16-dev python3-h5py iproute2 procps)
+wanted_test=(libboost-context-dev clang-format-14 clang-tidy-16 libomp-16-dev python3-h5py python3-venv iproute2 procps)
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 

@@ -29,6 +29,9 @@ class SharedSegments {
  public:
   virtual ~SharedSegments() = default;
   [[nodiscard]] virtual std::span<std::byte> of(int rank) const = 0;
+  /// Gives the whole pages of `part`, which lies in my own segment, back to the system where it can take them. They
+  /// hold zeros or what they held.
+  virtual void discard(std::span<std::byte> part) = 0;
 };
 
 class Communicator {
@@ -36,6 +39,8 @@ class Communicator {
   virtual ~Communicator() = default;
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
+  /// Whether calls on different groups may overlap in time, from several threads.
+  [[nodiscard]] virtual bool concurrent() const = 0;
 
   virtual void barrier() = 0;
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;

@@ -4,6 +4,14 @@
 
 namespace ballast {
 
+void Backend::matmul_gelu(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
+                          DeviceSpan x, DeviceSpan y) {
+  require(!shape.accumulate, "matmul_gelu: the product cannot accumulate");
+  const DeviceSpan product = x.empty() ? y : x;
+  matmul(shape, a, b, bias, product);
+  gelu(product, y);
+}
+
 void Backend::ordered_sum_and_squares(std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
                                       DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares) {
   ordered_sum(addends, tree, sum);

@@ -116,6 +116,10 @@ class Backend {
   /// it may be rounded to the type of c before it is added.
   virtual void matmul(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
                       DeviceSpan c) = 0;
+  /// y = gelu(x) of the x that matmul() gives; `shape` does not accumulate. Writes x for gelu_backward where it is not
+  /// empty. gelu may be taken of x before x is rounded to its type.
+  virtual void matmul_gelu(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
+                           DeviceSpan x, DeviceSpan y);
   /// dbias_N += sum over R of dy_RN.
   virtual void bias_backward(std::int64_t rows, ConstDeviceSpan dy, DeviceSpan dbias) = 0;
 

@@ -73,7 +73,16 @@ Value Graph::append(const std::string& name, std::unique_ptr<Operation> operatio
 }
 
 Value Graph::linear(Value x, std::int64_t outputs, const std::string& name, const Initializer& weights) {
-  auto operation = linear_operation(info(x).shape, outputs);
+  return linear(x, outputs, LinearTail::kNone, name, weights);
+}
+
+Value Graph::linear_gelu(Value x, std::int64_t outputs, const std::string& name, const Initializer& weights) {
+  return linear(x, outputs, LinearTail::kGelu, name, weights);
+}
+
+Value Graph::linear(Value x, std::int64_t outputs, LinearTail tail, const std::string& name,
+                    const Initializer& weights) {
+  auto operation = linear_operation(info(x).shape, outputs, tail);
   const int weight = parameter(name + ".weight", {outputs, info(x).shape.last()}, weights);
   const int bias = parameter(name + ".bias", {outputs}, kZeros);
   return append(scoped(name), std::move(operation), {x}, {weight, bias});

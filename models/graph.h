@@ -65,6 +65,8 @@ class Graph {
   // --- operations: see operations/operations.h for the mathematics. `name` prefixes the parameters
   // --------------------------
   Value linear(Value x, std::int64_t outputs, const std::string& name, const Initializer& weights);
+  /// gelu(linear(x)), in one operation.
+  Value linear_gelu(Value x, std::int64_t outputs, const std::string& name, const Initializer& weights);
   /// Without bias; pad = kernel / 2.
   Value convolution(Value x, std::int64_t outputs, std::int64_t kernel, std::int64_t stride, const std::string& name,
                     const Initializer& weights);
@@ -94,6 +96,7 @@ class Graph {
 
   [[nodiscard]] DType compute_type() const { return compute_; }
   [[nodiscard]] DType wide_type() const { return compute_ == DType::kF64 ? DType::kF64 : DType::kF32; }
+  [[nodiscard]] DType type_of(const SavedTensor& saved) const { return saved.compute_type ? compute_ : wide_type(); }
   [[nodiscard]] const ValueInfo& info(Value value) const { return values_[static_cast<std::size_t>(value.index)]; }
   [[nodiscard]] const std::vector<ValueInfo>& values() const { return values_; }
   [[nodiscard]] const std::vector<Node>& nodes() const { return nodes_; }
@@ -114,6 +117,7 @@ class Graph {
   [[nodiscard]] std::string scoped(const std::string& name) const { return scope_ + name; }
   void end(const std::string& name, std::unique_ptr<Operation> operation, const std::vector<Value>& inputs,
            const std::vector<int>& parameters);
+  Value linear(Value x, std::int64_t outputs, LinearTail tail, const std::string& name, const Initializer& weights);
   int declare(const std::string& name, const Shape& shape, ParameterKind kind, const Initializer& initializer);
 
   DType compute_;

@@ -43,10 +43,12 @@ struct Frame {
   LossSums* loss = nullptr;  ///< the loss operation adds its sums; in backward too where its traits say so
 };
 
-/// A side tensor that forward leaves for backward (means, log-sum-exp): f32, or f64 in f64 graphs.
+/// A side tensor that forward leaves for backward (means, log-sum-exp): f32, or f64 in f64 graphs. Backward may
+/// overwrite it.
 struct SavedTensor {
   std::int64_t elements = 0;
-  bool per_sample = true;  ///< false: one for the whole pass
+  bool per_sample = true;     ///< false: one for the whole pass
+  bool compute_type = false;  ///< of the graph's compute type instead
 };
 
 /// Floating-point operations for one sample, a multiply-add counting two.
@@ -74,6 +76,9 @@ struct Traits {
 
   [[nodiscard]] bool keeps_input(std::size_t i) const { return keeps_inputs || (keeps_first_input && i == 0); }
 };
+
+/// What follows a linear layer in the same pass over memory.
+enum class LinearTail : std::uint8_t { kNone, kGelu };
 
 class Operation {
  public:

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "compute/cuda/convolution.h"
 #include "compute/cuda/convolution_tiles.h"
 #include "compute/cuda/layer_kernels.h"
 #include "compute/cuda/queue.h"
@@ -166,18 +167,6 @@ __global__ void __launch_bounds__(kThreads)
 
 std::int64_t weights_in(const ConvShape& shape) { return shape.outputs * shape.inputs * shape.kernel * shape.kernel; }
 
-void check_shapes(const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan w, ConstDeviceSpan y) {
-  require(shape.samples >= 0 && shape.inputs >= 1 && shape.outputs >= 1 && shape.kernel >= 1 && shape.stride >= 1 &&
-              shape.pad >= 0 && shape.rows + 2 * shape.pad >= shape.kernel &&
-              shape.columns + 2 * shape.pad >= shape.kernel,
-          "conv2d: a dimension is out of range, or the kernel is larger than the padded image");
-  require(x.size == shape.samples * shape.rows * shape.columns * shape.inputs &&
-              y.size == shape.samples * shape.out_rows() * shape.out_columns() * shape.outputs &&
-              w.size == weights_in(shape),
-          "conv2d: a tensor's size differs from its shape");
-  require(x.dtype == y.dtype, "conv2d: tensors must have one type");
-}
-
 /// The window through which forward reads x, or the gradient of the data dy.
 Window window_of(const ConvShape& shape, bool data) {
   const auto rows = static_cast<int>(shape.rows), columns = static_cast<int>(shape.columns);
@@ -208,20 +197,40 @@ void convolve(Queue& queue, const ConvShape& shape, ConstDeviceSpan image, Const
 
 }  // namespace
 
+void check_convolution(const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan w, ConstDeviceSpan y) {
+  require(shape.samples >= 0 && shape.inputs >= 1 && shape.outputs >= 1 && shape.kernel >= 1 && shape.stride >= 1 &&
+              shape.pad >= 0 && shape.rows + 2 * shape.pad >= shape.kernel &&
+              shape.columns + 2 * shape.pad >= shape.kernel,
+          "conv2d: a dimension is out of range, or the kernel is larger than the padded image");
+  require(x.size == shape.samples * shape.rows * shape.columns * shape.inputs &&
+              y.size == shape.samples * shape.out_rows() * shape.out_columns() * shape.outputs &&
+              w.size == weights_in(shape),
+          "conv2d: a tensor's size differs from its shape");
+  require(x.dtype == y.dtype, "conv2d: tensors must have one type");
+}
+
+void pack_weights(Queue& queue, const ConvShape& shape, ConstDeviceSpan w, void* packed) {
+  with_vectors(w.dtype, 1, {w.data}, [&](auto vectors) {
+    using T = typename decltype(vectors)::T;
+    launch(blocks_for(w.size, kThreads), kThreads, 0, queue.stream(), pack_kernel<T, false>, shape.outputs,
+           shape.inputs, shape.kernel * shape.kernel, numbers<T>(w), static_cast<T*>(packed));
+  });
+}
+
 void conv2d(Queue& queue, const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan w, DeviceSpan y) {
-  check_shapes(shape, x, w, y);
+  check_convolution(shape, x, w, y);
   convolve<false>(queue, shape, x, w, y);
 }
 
 void conv2d_backward_data(Queue& queue, const ConvShape& shape, ConstDeviceSpan dy, ConstDeviceSpan w, DeviceSpan dx) {
-  check_shapes(shape, dx, w, dy);
+  check_convolution(shape, dx, w, dy);
   convolve<true>(queue, shape, dy, w, dx);
 }
 
 void conv2d_backward_weights(Queue& queue, const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan dy,
                              DeviceSpan dw) {
   require(dw.dtype == DType::kF32, "conv2d: the gradient of the weights is f32");
-  check_shapes(shape, x, dw, dy);
+  check_convolution(shape, x, dw, dy);
   const std::int64_t pixels = dy.size / shape.outputs;
   if (pixels == 0) return;
   const std::int64_t columns = shape.inputs * shape.kernel * shape.kernel;

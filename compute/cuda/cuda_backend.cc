@@ -5,7 +5,8 @@
 
 namespace ballast::cuda {
 
-CudaBackend::CudaBackend(const BackendOptions& options) : queue_(options.device), matmul_(options.tf32) {}
+CudaBackend::CudaBackend(const BackendOptions& options)
+    : queue_(options.device), matmul_(options.device, options.tf32) {}
 
 CudaBackend::~CudaBackend() {
   // Memory goes before the queue does: nothing may be using it. There is nobody left to tell of an error.
@@ -18,7 +19,7 @@ std::string CudaBackend::description() const {
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, queue_.device()));
   return std::string("cuda: ") + properties.name + ", " + std::to_string(queue_.processors()) + " processors, CUDA " +
-         toolkit_version() + ", " + library_version();
+         toolkit_version() + ", " + library_version() + cudnn_.version();
 }
 
 int CudaBackend::threads() const { return 1; }
@@ -51,6 +52,12 @@ void CudaBackend::synchronize() { queue_.synchronize(); }
 void CudaBackend::matmul(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
                          DeviceSpan c) {
   matmul_.run(queue_.begin("matmul", {c}), shape, a, b, bias, c);
+}
+
+void CudaBackend::matmul_gelu(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
+                              DeviceSpan x, DeviceSpan y) {
+  const bool done = matmul_.run_gelu(queue_.begin("matmul_gelu", {x, y}), shape, a, b, bias, x, y);
+  if (!done) Backend::matmul_gelu(shape, a, b, bias, x, y);
 }
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) {

@@ -5,14 +5,15 @@
 #include <string>
 
 #include "compute/backend.h"
+#include "compute/cuda/cudnn.h"
 #include "compute/cuda/device_pool.h"
 #include "compute/cuda/matmul.h"
 #include "compute/cuda/queue.h"
 
 namespace ballast::cuda {
 
-/// Forwards to Matmul and the kernels of kernels.h and layer_kernels.h, all on one Queue. Called from one thread at a
-/// time.
+/// Forwards to Matmul, Cudnn and the kernels of kernels.h and layer_kernels.h, all on one Queue. Called from one thread
+/// at a time.
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const BackendOptions& options);
@@ -40,6 +41,8 @@ class CudaBackend final : public Backend {
   void dropout(const DropoutKey& key, std::int64_t samples, ConstDeviceSpan x, DeviceSpan y) override;
   void matmul(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
               DeviceSpan c) override;
+  void matmul_gelu(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias, DeviceSpan x,
+                   DeviceSpan y) override;
   void bias_backward(std::int64_t rows, ConstDeviceSpan dy, DeviceSpan dbias) override;
   void conv2d(const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan w, DeviceSpan y) override;
   void conv2d_backward_data(const ConvShape& shape, ConstDeviceSpan dy, ConstDeviceSpan w, DeviceSpan dx) override;
@@ -79,6 +82,7 @@ class CudaBackend final : public Backend {
   Queue queue_;  // first: it selects the device
   DevicePool memory_;
   Matmul matmul_;
+  Cudnn cudnn_;
 };
 
 /// Throws ConfigError where options.device is not a device of this machine.

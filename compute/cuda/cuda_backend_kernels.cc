@@ -34,11 +34,13 @@ void CudaBackend::bias_backward(std::int64_t rows, ConstDeviceSpan dy, DeviceSpa
 }
 
 void CudaBackend::conv2d(const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan w, DeviceSpan y) {
-  cuda::conv2d(queue_.begin("conv2d", {y}), shape, x, w, y);
+  Queue& queue = queue_.begin("conv2d", {y});
+  if (!cudnn_.conv2d(queue, shape, x, w, y)) cuda::conv2d(queue, shape, x, w, y);
 }
 
 void CudaBackend::conv2d_backward_data(const ConvShape& shape, ConstDeviceSpan dy, ConstDeviceSpan w, DeviceSpan dx) {
-  cuda::conv2d_backward_data(queue_.begin("conv2d_backward_data", {dx}), shape, dy, w, dx);
+  Queue& queue = queue_.begin("conv2d_backward_data", {dx});
+  if (!cudnn_.conv2d_backward_data(queue, shape, dy, w, dx)) cuda::conv2d_backward_data(queue, shape, dy, w, dx);
 }
 
 void CudaBackend::conv2d_backward_weights(const ConvShape& shape, ConstDeviceSpan x, ConstDeviceSpan dy,

@@ -144,11 +144,13 @@ __global__ void __launch_bounds__(kMostThreads)
   const std::int32_t target = targets[row];
   const float log_sum_exp = log_sum_exps[row];
   for (std::int64_t c = threadIdx.x * N; c < classes; c += static_cast<std::int64_t>(blockDim.x) * N) {
-    float x[N];
-    load_vector(logits_RV + row * classes + c, x);
-    for (int i = 0; i < N; ++i) {
-      const float onehot = c + i == target ? 1.0F : 0.0F;
-      x[i] = target < 0 ? 0.0F : (__expf(x[i] - log_sum_exp) - onehot) * scale;
+    float x[N] = {};
+    if (target >= 0) {
+      load_vector(logits_RV + row * classes + c, x);
+      for (int i = 0; i < N; ++i) {
+        const float onehot = c + i == target ? 1.0F : 0.0F;
+        x[i] = (__expf(x[i] - log_sum_exp) - onehot) * scale;
+      }
     }
     store_vector(x, dlogits_RV + row * classes + c);
   }

@@ -14,10 +14,12 @@ namespace {
 constexpr std::size_t kWorkspace = std::size_t{32}
                                    << 20;  // most that an algorithm may need: what cuBLAS itself takes on Hopper
 
-constexpr std::size_t kBiasAlignment = 16;  // bytes
+constexpr std::size_t kEpilogueAlignment = 16;  // bytes, of what an epilogue reads or writes
+constexpr std::int64_t kGeluColumns = 8;        // what cuBLASLt writes of gelu's argument has a multiple of these
+constexpr int kGeluMajor = 9;                   // first compute capability where it is fused
 
 /// Its second half begins at an address of that alignment and of no larger one.
-alignas(2 * kBiasAlignment) constexpr std::byte kBiasPlaces[2 * kBiasAlignment] = {};
+alignas(2 * kEpilogueAlignment) constexpr std::byte kEpiloguePlaces[2 * kEpilogueAlignment] = {};
 
 void check(cublasStatus_t status, std::source_location where = std::source_location::current()) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
@@ -69,15 +71,28 @@ void check_spans(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b,
 
 /// The bias as cuBLASLt's epilogue takes it: in the type of c, aligned.
 const void* epilogue_bias(Queue& queue, ConstDeviceSpan bias, DType dtype) {
-  if (bias.empty() || (dtype == bias.dtype && alignment_of(bias.data) >= kBiasAlignment)) return bias.data;
+  if (bias.empty() || (dtype == bias.dtype && alignment_of(bias.data) >= kEpilogueAlignment)) return bias.data;
   const DeviceSpan converted{queue.scratch(bias.size * size_of(dtype)), bias.size, dtype};
   convert(queue, bias, converted);
   return converted.data;
 }
 
+cublasLtEpilogue_t epilogue_of(bool bias, bool gelu, bool keep) {
+  if (!gelu) return bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+  if (keep) return bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+  return bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+}
+
+int major_of(int device) {
+  int major = 0;
+  cuda::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  return major;
+}
+
 }  // namespace
 
-Matmul::Matmul(bool tf32) : tf32_(tf32), handle_(make_handle()) {}
+Matmul::Matmul(int device, bool tf32)
+    : tf32_(tf32), fuses_gelu_(major_of(device) >= kGeluMajor), handle_(make_handle()) {}
 
 Matmul::Description Matmul::describe(const Key& key) const {
   cublasLtMatmulDesc_t made = nullptr;
@@ -86,10 +101,14 @@ Matmul::Description Matmul::describe(const Key& key) const {
   Description description(made);
   set(made, CUBLASLT_MATMUL_DESC_TRANSA, key.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(made, CUBLASLT_MATMUL_DESC_TRANSB, key.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-  set(made, CUBLASLT_MATMUL_DESC_EPILOGUE, key.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
-  // The choice of an algorithm looks at the alignment of the bias, and must not differ from call to call.
-  const void* const place = kBiasPlaces + kBiasAlignment;
+  set(made, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(key.bias, key.gelu, key.keep));
+  // The choice of an algorithm looks at the alignment of these, and must not differ from call to call.
+  const void* const place = kEpiloguePlaces + kEpilogueAlignment;
   if (key.bias) set(made, CUBLASLT_MATMUL_DESC_BIAS_POINTER, place);
+  if (key.keep) {
+    set(made, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, place);
+    set(made, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, key.n);
+  }
   return description;
 }
 
@@ -108,11 +127,9 @@ void Matmul::choose_algorithm(const Key& key, Plan& plan) const {
   const cublasStatus_t status =
       cublasLtMatmulAlgoGetHeuristic(handle_.get(), plan.description.get(), plan.b.get(), plan.a.get(), plan.c.get(),
                                      plan.c.get(), made, 1, &best, &found);
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && found == 0)) {
-    throw Error("cuBLASLt has no algorithm for a product of m = " + std::to_string(key.m) +
-                ", n = " + std::to_string(key.n) + ", k = " + std::to_string(key.k) + " in " + name_of(key.factors));
-  }
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && found == 0)) return;
   check(status);
+  plan.exists = true;
   plan.algorithm = best.algo;
   plan.workspace = best.workspaceSize;
 }
@@ -139,18 +156,60 @@ const Matmul::Plan& Matmul::plan_of(const Key& key) {
   return plan;
 }
 
+Matmul::Key Matmul::key_of(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
+                           DeviceSpan c) {
+  return {.m = shape.m,
+          .n = shape.n,
+          .k = shape.k,
+          .transpose_a = shape.transpose_a,
+          .transpose_b = shape.transpose_b,
+          .accumulate = shape.accumulate,
+          .bias = !bias.empty(),
+          .factors = a.dtype,
+          .sum = c.dtype,
+          .alignment_a = alignment_of(a.data),
+          .alignment_b = alignment_of(b.data),
+          .alignment_c = alignment_of(c.data)};
+}
+
 void Matmul::run(Queue& queue, const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
                  DeviceSpan c) {
   check_spans(shape, a, b, bias, c);
   if (c.empty()) return;
-  const Key key{shape.m,       shape.n, shape.k, shape.transpose_a,    shape.transpose_b,    shape.accumulate,
-                !bias.empty(), a.dtype, c.dtype, alignment_of(a.data), alignment_of(b.data), alignment_of(c.data)};
+  const Key key = key_of(shape, a, b, bias, c);
   const Plan& plan = plan_of(key);
+  if (!plan.exists) {
+    throw Error("cuBLASLt has no algorithm for a product of m = " + std::to_string(key.m) +
+                ", n = " + std::to_string(key.n) + ", k = " + std::to_string(key.k) + " in " + name_of(key.factors));
+  }
+  multiply(queue, key, plan, a, b, bias, c);
+}
+
+bool Matmul::run_gelu(Queue& queue, const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b,
+                      ConstDeviceSpan bias, DeviceSpan x, DeviceSpan y) {
+  check_spans(shape, a, b, bias, y);
+  require(!shape.accumulate && (x.empty() || (x.size == y.size && x.dtype == y.dtype)),
+          "matmul_gelu: x is not of the size and type of y, or the product accumulates");
+  const bool keep = !x.empty();
+  const bool aligned = !keep || (shape.n % kGeluColumns == 0 && alignment_of(x.data) >= kEpilogueAlignment);
+  if (!fuses_gelu_ || y.empty() || y.dtype != DType::kBF16 || !aligned) return false;
+  Key key = key_of(shape, a, b, bias, y);
+  key.gelu = true;
+  key.keep = keep;
+  const Plan& plan = plan_of(key);
+  if (!plan.exists) return false;
+  if (keep) set(plan.description.get(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, x.data);
+  multiply(queue, key, plan, a, b, bias, y);
+  return true;
+}
+
+void Matmul::multiply(Queue& queue, const Key& key, const Plan& plan, ConstDeviceSpan a, ConstDeviceSpan b,
+                      ConstDeviceSpan bias, DeviceSpan c) {
   if (key.bias) {
     set(plan.description.get(), CUBLASLT_MATMUL_DESC_BIAS_POINTER, epilogue_bias(queue, bias, c.dtype));
   }
   const float alpha = 1.0F;
-  const float beta = shape.accumulate ? 1.0F : 0.0F;
+  const float beta = key.accumulate ? 1.0F : 0.0F;
   check(cublasLtMatmul(handle_.get(), plan.description.get(), &alpha, b.data, plan.b.get(), a.data, plan.a.get(), &beta,
                        c.data, plan.c.get(), c.data, plan.c.get(), &plan.algorithm, workspace_.get(), workspace_bytes_,
                        queue.stream()));

@@ -1,4 +1,4 @@
-# The sources of the CUDA plugin, built twice: by nvcc for the product (CMakeLists.txt beside this file) and by the C++ compiler against the
+# The sources of the CUDA plugin but the one that CMake chooses, cudnn.cc or cudnn_absent.cc, built twice: by nvcc for the product (CMakeLists.txt beside this file) and by the C++ compiler against the
 # emulator (tests/cuda_emulator/plugins).
 set(ballast_cuda_kernels columns.cu dropout.cu elementwise.cu reduction.cu update.cu
   attention.cu attention_bf16.cu attention_f32.cu batch_norm.cu convolution.cu embedding.cu index_check.cu layer_norm.cu loss.cu

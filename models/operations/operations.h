@@ -17,8 +17,8 @@ namespace ballast {
 /// it, which name dropout masks, are those of the other types. Has no gradient: its input is data.
 std::unique_ptr<Operation> convert_operation(const Shape& x);
 
-/// y_RO = x_RI w_OI^T + b_O. w = {weight, bias}. Rows R are all axes of x but the last.
-std::unique_ptr<Operation> linear_operation(const Shape& x, std::int64_t outputs);
+/// y_RO = x_RI w_OI^T + b_O, or gelu of it. w = {weight, bias}. Rows R are all axes of x but the last.
+std::unique_ptr<Operation> linear_operation(const Shape& x, std::int64_t outputs, LinearTail tail);
 
 /// y_YXO = convolution of x_YXI with w_OIKK. w = {weight}.
 std::unique_ptr<Operation> convolution_operation(const Shape& x, std::int64_t outputs, std::int64_t kernel,

@@ -179,7 +179,7 @@ class Planner {
     for (int i = 0; i < operations_; ++i) {
       for (const SavedTensor& saved : node(i).traits.saved) {
         const std::int64_t samples = saved.per_sample ? plan_.max_samples : 1;
-        const std::int64_t bytes = Shape{samples, saved.elements, size_of(graph_.wide_type())}.elements();
+        const std::int64_t bytes = Shape{samples, saved.elements, size_of(graph_.type_of(saved))}.elements();
         const int last = node_plan(i).has_backward ? backward_time(i) : i;
         const bool again = runs_again(i);
         node_plan(i).saved.push_back(new_storage(bytes, i, again ? i : last));

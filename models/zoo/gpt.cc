@@ -38,7 +38,8 @@ Value attention(Graph& g, Value x_TC, const ModelConfig& c) {
 
 Value mlp(Graph& g, Value x_TC, const ModelConfig& c) {
   const NameScope scope(g, "mlp");
-  const Value hidden = g.gelu(linear(g, x_TC, 4 * c.width, "fc", c));
+  const Initializer initializer = matrix_initializer(c, kNormal, c.width, 4 * c.width, 1.0F);
+  const Value hidden = g.linear_gelu(x_TC, 4 * c.width, "fc", initializer);
   return g.dropout(linear(g, hidden, c.width, "fc_proj", c, residual_gain(c)), c.dropout);
 }
 

@@ -3,20 +3,23 @@
 cuda_kernel_table.py BUILD            writes the table
 cuda_kernel_table.py BUILD --check    fails when it is stale, or when a kernel spills registers, uses local memory or names no cost
 
-Compiles the device code of every .cu file of BUILD/compile_commands.json once more with its own flags. What a kernel moves and computes
-is in its comment (compute/cuda/prelude.h). Where cuobjdump is found, the machine code of sm_90 is read, too: each kernel that multiplies
-with tensor cores or moves 16 bytes at a time in PTX must do so there.
+Compiles the device code of every .cu file of BUILD/compile_commands.json once more with its own flags, and reads the machine code: on
+every architecture a kernel that multiplies with tensor cores or moves 16 bytes at a time in PTX must do so there, and none may load from
+or store to local memory. Without cuobjdump (cmake/install_cuobjdump.sh) this part is left out, and nothing can be written.
+What a kernel moves and computes is in its comment (compute/cuda/prelude.h).
 """
 import concurrent.futures
+import functools
 import json
 import os
 import pathlib
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
+
+import machine_code
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "gpu.md"
@@ -34,13 +37,12 @@ PTX_COUNTS = {
     "loads16": r"\bld\.global(?:\.\w+)*\.(?:v4\.\w?32|v2\.\w?64)\b",
     "stores16": r"\bst\.global(?:\.\w+)*\.(?:v4\.\w?32|v2\.\w?64)\b",
     "copies16": r"\bcp\.async\.c[ag]\.shared\.global(?:\.\w+)*\s+\[[^;]*\], 16",
+    "shared_loads16": r"\bld\.shared(?:\.\w+)*\.(?:v4\.\w?32|v2\.\w?64)\b|\bldmatrix\.\S*\.x4\b",
+    "shared_stores16": r"\bst\.shared(?:\.\w+)*\.(?:v4\.\w?32|v2\.\w?64)\b",
 }
-SASS_COUNTS = {
-    "mma": r"\b(?:HMMA|HGMMA|UTCHMMA)\.",
-    "loads16": r"\bLDG\.E(?:\.\w+)*\.128\b",
-    "stores16": r"\bSTG\.E(?:\.\w+)*\.128\b",
-    "copies16": r"\bLDGSTS\.E(?:\.\w+)*\.128\b",
-}
+# Of the same accesses, counted in machine code: the last columns of the table.
+HEADINGS = ["tensor-core products", "16-byte loads", "16-byte stores", "16-byte asynchronous copies", "16-byte loads of shared memory",
+            "16-byte stores to shared memory"]
 
 
 def compiler_commands(build):
@@ -105,14 +107,6 @@ def resources(said):
     return found
 
 
-def counts(text, begin, patterns):
-    """{kernel: {what: occurrences}} of a listing whose kernels start where `begin` matches their name."""
-    starts = list(re.finditer(begin, text, re.M))
-    ends = [start.start() for start in starts[1:]] + [len(text)]
-    return {start.group(1): {what: len(re.findall(pattern, text[start.start():end])) for what, pattern in patterns.items()}
-            for start, end in zip(starts, ends)}
-
-
 def readable(names):
     """{mangled: C++ name without namespaces and arguments}."""
     done = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True)
@@ -142,30 +136,23 @@ def resident_warps(threads, registers, shared):
     return blocks * warps
 
 
-def kernels_of(source, words):
-    """One record for each instance of a kernel of a file."""
+def kernels_of(tool, source, words):
+    """One record for each instance of a kernel of a file; without machine code where `tool` is None."""
     with tempfile.TemporaryDirectory() as folder:
         said, ptx, binary = compiled(words, source, pathlib.Path(folder))
-        sass = machine_code(binary, compiler=words[0])
-    used, costs = resources(said), costs_of(source)
-    in_ptx = counts(ptx, r"^(?:\.visible )?\.entry (\w+)\(", PTX_COUNTS)
+        used, costs = resources(said), costs_of(source)
+        for architecture in {arch for _, arch in used} if tool else ():
+            for kernel, found in machine_code.instructions(tool, binary, architecture).items():
+                used[kernel, architecture]["instructions"] = found
+    in_ptx = machine_code.counts(ptx, r"^(?:\.visible )?\.entry (\w+)\(", PTX_COUNTS)
     threads = dict(re.findall(r"\.entry (\w+)\([^{]*?\.maxntid (\d+)", ptx))
-    in_sass = counts(sass, r"^\s+Function : (\w+)", SASS_COUNTS) if sass else None
     kernels = []
     for kernel, name in readable(sorted(in_ptx)).items():
         row, cost = row_and_cost(name, costs)
         kernels.append({"file": pathlib.Path(source).name, "name": name, "row": row, "cost": cost,
-                        "threads": int(threads.get(kernel, 0)), **in_ptx[kernel], "sass": in_sass and in_sass.get(kernel),
+                        "threads": int(threads.get(kernel, 0)), "ptx": in_ptx[kernel],
                         "by_architecture": {arch: record for (of, arch), record in used.items() if of == kernel}})
     return kernels
-
-
-def machine_code(binary, compiler):
-    """The listing of the machine code of sm_90, or None where cuobjdump is neither beside the compiler nor in PATH."""
-    tool = shutil.which("cuobjdump", path=f"{pathlib.Path(compiler).parent}{os.pathsep}{os.environ['PATH']}")
-    if not tool:
-        return None
-    return subprocess.run([tool, "-sass", "-arch", "sm_90", str(binary)], capture_output=True, text=True, check=True).stdout
 
 
 def mistakes(kernels):
@@ -179,9 +166,17 @@ def mistakes(kernels):
         for architecture, record in kernel["by_architecture"].items():
             if record["spills"] or record["stack"]:
                 yield f"{where}: sm_{architecture}: {record['spills']} bytes spilled, {record['stack']} bytes of local memory"
-        for what, number in (kernel["sass"] or {}).items():
-            if kernel[what] and not number:
-                yield f"{where}: {what} in PTX ({kernel[what]}), but not in the machine code of sm_90"
+            yield from (f"{where}: sm_{architecture}: {mistake}" for mistake in mistaken_instructions(kernel["ptx"], record))
+
+
+def mistaken_instructions(ptx, record):
+    """What machine code, where it was read, must have and may not have."""
+    found = record.get("instructions")
+    if found:
+        if found["local"]:
+            yield f"{found['local']} instructions load from or store to local memory"
+        for what in (what for what in ptx if ptx[what] and not found[what]):
+            yield f"{what}: {ptx[what]} in PTX, none in the machine code"
 
 
 def cells(instances, architectures):
@@ -189,13 +184,14 @@ def cells(instances, architectures):
     newest = "90" if "90" in architectures else architectures[-1]
     cost = instances[0]["cost"] or {}
     dynamic = int(cost.get("dynamic") or 0)
-    most = {what: max(kernel[what] for kernel in instances) for what in ("threads", *PTX_COUNTS)}
+    threads = max(kernel["threads"] for kernel in instances)
     registers = [max(kernel["by_architecture"][arch]["registers"] for kernel in instances) for arch in architectures]
     shared = [kernel["by_architecture"][newest]["shared"] + dynamic for kernel in instances]
     warps = min(resident_warps(kernel["threads"], kernel["by_architecture"][newest]["registers"], bytes_)
-                for kernel, bytes_ in zip(instances, shared)) if most["threads"] else 0
-    return [cost.get("unit", ""), cost.get("bytes", ""), cost.get("flops", ""), most["threads"], ", ".join(map(str, registers)),
-            max(shared), warps, *(most[what] for what in PTX_COUNTS)]
+                for kernel, bytes_ in zip(instances, shared)) if threads else 0
+    found = [kernel["by_architecture"][newest].get("instructions", {}) for kernel in instances]
+    return [cost.get("unit", ""), cost.get("bytes", ""), cost.get("flops", ""), threads, ", ".join(map(str, registers)),
+            max(shared), warps, *(max(one.get(what, 0) for one in found) for what in PTX_COUNTS)]
 
 
 def table(kernels, release):
@@ -205,11 +201,19 @@ def table(kernels, release):
         rows.setdefault((kernel["file"], kernel["row"]), []).append(kernel)
     lines = [f"Compiled by nvcc {release}.", "",
              f"| kernel | cost of | bytes | FLOPs | threads | registers on sm_{', '.join(architectures)} | shared bytes | warps resident | "
-             "tensor-core products | 16-byte loads | 16-byte stores | 16-byte asynchronous copies |",
-             "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+             f"{' | '.join(HEADINGS)} |", "|---|---|---|---" + "|---:" * (4 + len(HEADINGS)) + "|"]
     for (file, row), instances in sorted(rows.items()):
         lines.append(" | ".join([f"| {file}: `{row}`", *map(str, cells(instances, architectures))]) + " |")
     return "\n".join(lines)
+
+
+def without_instructions(made):
+    """The table without what is counted in machine code: its last columns."""
+    return [row.split("|")[:-1 - len(HEADINGS)] if row.startswith("|") else row for row in made.splitlines()]
+
+
+def differs(now, made, complete):
+    return now != made if complete else without_instructions(now) != without_instructions(made)
 
 
 def section():
@@ -226,21 +230,25 @@ def main():
     commands = compiler_commands(build)
     if not commands:
         sys.exit(f"{build}/compile_commands.json has no CUDA sources")
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        kernels = [kernel for found in pool.map(kernels_of, commands, commands.values()) for kernel in found]
     compiler = next(iter(commands.values()))[0]
+    tool = machine_code.disassembler(compiler, build)
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        found = pool.map(functools.partial(kernels_of, tool), commands, commands.values())
+        kernels = [kernel for of_file in found for kernel in of_file]
+    wrong = list(mistakes(kernels))
+    if tool and not machine_code.finds_local_memory(tool, compiler):
+        wrong.append(f"{tool}: local memory that was planted is not found")
     release = re.search(r"release (\S+),", subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout).group(1)
     made, (before, now, after) = table(kernels, release), section()
-    wrong = list(mistakes(kernels))
     if not check:
+        if not tool:
+            sys.exit("the table counts instructions: cuobjdump is needed (cmake/install_cuobjdump.sh)")
         PAGE.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}")
-    elif now.startswith(made.split("\n")[0]) or "Compiled by" not in now:
-        if now != made:
-            wrong.append(f"{PAGE}: the table is stale: run {pathlib.Path(__file__).name} {build}")
-    else:
+    elif not now.startswith(made.split("\n")[0]) and "Compiled by" in now:
         print(f"the table is of another compiler than nvcc {release}: not compared")
-    print(f"{len(kernels)} instances of kernels in {len(commands)} files; machine code "
-          f"{'read' if kernels[0]['sass'] is not None else 'not read: no cuobjdump'}")
+    elif differs(now, made, complete=bool(tool)):
+        wrong.append(f"{PAGE}: the table is stale: run {pathlib.Path(__file__).name} {build}")
+    print(f"{len(kernels)} instances of kernels in {len(commands)} files; machine code {f'read by {tool}' if tool else 'not read: no cuobjdump'}")
     sys.exit("\n".join(wrong) or 0)
 
 

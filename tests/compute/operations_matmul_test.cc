@@ -72,6 +72,33 @@ INSTANTIATE_TEST_SUITE_P(Empty, OperationsMatmul,
                          testing::Combine(testing::ValuesIn(kEmptyShapes), testing::Values(false),
                                           testing::Values(false)));
 
+BALLAST_BOTH_TYPES(OperationsMatmulGelu);
+
+TEST_P(OperationsMatmulGelu, WritesTheProductAndItsGelu) {
+  const DType type = GetParam();
+  for (const auto& [m, n, k] : {Sizes{0, 8, 3}, Sizes{1, 1, 1}, Sizes{5, 24, 9}, Sizes{17, 40, 65}, Sizes{9, 30, 16}}) {
+    for (const bool with_bias : {false, true}) {
+      SCOPED_TRACE(std::to_string(n) + " columns" + (with_bias ? ", bias" : ""));
+      const MatmulShape shape{.m = m, .n = n, .k = k, .transpose_b = true};
+      Tolerance tolerance = tolerance_of_sum(k + 2, 0.25);
+      // The bias may be rounded on its own, and gelu, of a slope below 1.13, may be taken of the rounded product.
+      if (type == DType::kBF16) tolerance = {.relative = 0x1p-8, .scale = 1.5};
+      OperationCase c;
+      const int a = c.reads("a", type, random_values(type, m * k, 1, -1.0, 1.0));
+      const int b = c.reads("b", type, random_values(type, n * k, 2, -1.0, 1.0));
+      const int bias = c.reads("bias", DType::kF32, random_values(DType::kF32, n, 3, -1.0, 1.0));
+      const int x = c.writes("x", type, m * n, tolerance);
+      const int y = c.writes("y", type, m * n, tolerance);
+      const int only_y = c.writes("y alone", type, m * n, tolerance);
+      c.check(*backend, [&](Backend& on, const Arguments& t) {
+        const ConstDeviceSpan added = with_bias ? t[bias] : DeviceSpan{};
+        on.matmul_gelu(shape, t[a], t[b], added, t[x], t[y]);
+        on.matmul_gelu(shape, t[a], t[b], added, {}, t[only_y]);
+      });
+    }
+  }
+}
+
 BALLAST_BOTH_TYPES(OperationsBias);
 
 TEST_P(OperationsBias, BackwardAddsTheSumOverRows) {

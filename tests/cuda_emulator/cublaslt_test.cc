@@ -122,6 +122,28 @@ INSTANTIATE_TEST_SUITE_P(Orientations, CublasLt,
                          testing::Values(Case{false, false, false, false}, Case{true, false, false, true},
                                          Case{false, true, true, false}, Case{true, true, true, true}));
 
+TEST(CublasLt, GeluKeepsItsArgumentWhereTheLeadingDimensionIsAMultipleOfEight) {
+  const DeviceArray<float> a(values(64, 5)), d(64), argument(64);
+  const Layout layout(CUDA_R_32F, 8, 8);
+  const auto multiply = [&](std::int64_t leading) {
+    Matmul matmul;
+    matmul.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_GELU_AUX);
+    matmul.set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, static_cast<const void*>(argument.data()));
+    matmul.set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, leading);
+    const float alpha = 1, beta = 0;
+    return cublasLtMatmul(nullptr, matmul.get(), &alpha, a.data(), layout.get(), a.data(), layout.get(), &beta,
+                          d.data(), layout.get(), d.data(), layout.get(), nullptr, nullptr, 0, nullptr);
+  };
+  EXPECT_EQ(multiply(12), CUBLAS_STATUS_INVALID_VALUE);
+  EXPECT_EQ(multiply(8), CUBLAS_STATUS_SUCCESS);
+  const std::vector<float> x = argument.values(), y = d.values();
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double u = std::sqrt(2 / M_PI) * (x[i] + 0.044715 * std::pow(x[i], 3));
+    EXPECT_NEAR(y[i], 0.5 * x[i] * (1 + std::tanh(u)), 1e-5) << x[i];
+  }
+  EXPECT_NE(x[0], 0.0F);
+}
+
 TEST(CublasLt, RefusesTypesThatDoNotGoTogether) {
   const Matmul matmul;
   const Layout f32(CUDA_R_32F, 4, 4), bf16(CUDA_R_16BF, 4, 4);

@@ -16,6 +16,9 @@ target_compile_definitions(cuda_emulator_planted_bugs_test PRIVATE SCENARIO="$<T
   SANITIZERS="${BALLAST_SANITIZE}")
 ballast_unit_test(cuda_emulator/tile_instructions USES cuda_emulator_check LABELS cuda)
 ballast_unit_test(cuda_emulator/cublaslt USES cuda_emulator_check LABELS cuda)
+if(CUDA_EMULATOR_CUDNN_HEADERS)
+  ballast_unit_test(cuda_emulator/cudnn USES cuda_emulator_check LABELS cuda)
+endif()
 
 # Starts mpirun itself: ranks that disagree must end, and say why.
 add_executable(cuda_emulator_nccl_scenario cuda_emulator/scenarios/nccl.cc)

@@ -59,6 +59,10 @@ Value same(Graph& /*g*/, Value x) { return x; }
 
 TEST(Gradients, OfLinear) { check(on_vectors(same)); }
 
+TEST(Gradients, OfLinearWithGelu) {
+  check(on_vectors([](Graph& g, Value x) { return g.linear_gelu(x, 3, "with_gelu", kNormal); }));
+}
+
 TEST(Gradients, OfRelu) {
   check(on_vectors([](Graph& g, Value x) { return g.relu(x); }));
 }
@@ -153,11 +157,11 @@ TEST(Operations, RefuseShapesThatDoNotFit) {
   EXPECT_THROW(convolution_operation({4}, 1, 3, 1), Error);
   EXPECT_THROW(cross_entropy_operation({5, 3}, {4}), Error);
   EXPECT_THROW(embedding_operation({4}, {10, 3}, {5, 3}), Error);
-  EXPECT_THROW(linear_operation({}, 2), Error);
+  EXPECT_THROW(linear_operation({}, 2, LinearTail::kNone), Error);
 }
 
 TEST(Operations, FollowTheirShapeRules) {
-  EXPECT_EQ(linear_operation({4, 3}, 7)->output(), (Shape{4, 7}));
+  EXPECT_EQ(linear_operation({4, 3}, 7, LinearTail::kNone)->output(), (Shape{4, 7}));
   EXPECT_EQ(convolution_operation({7, 6, 2}, 5, 3, 2)->output(), (Shape{4, 3, 5}));
   EXPECT_EQ(convolution_operation({7, 6, 2}, 5, 1, 2)->output(), (Shape{4, 3, 5}));
   EXPECT_EQ(attention_operation({8, 12}, 2)->output(), (Shape{8, 4}));

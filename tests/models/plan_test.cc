@@ -20,7 +20,7 @@ const InputSpec kInput{.kind = InputSpec::Kind::kFeatures, .sample = {kWidth}, .
 Value random_operation(Graph& g, std::mt19937& random, const std::vector<Value>& values, int number) {
   const auto pick = [&] { return values[random() % values.size()]; };
   const std::string name = "op" + std::to_string(number);
-  switch (random() % 7) {
+  switch (random() % 8) {
     case 0:
       return g.relu(pick());
     case 1:
@@ -31,6 +31,8 @@ Value random_operation(Graph& g, std::mt19937& random, const std::vector<Value>&
       return g.linear(pick(), kWidth, name, kNormal);
     case 4:
       return g.layer_norm(pick(), name);
+    case 5:
+      return g.linear_gelu(pick(), kWidth, name, kNormal);
     default:
       return g.add(pick(), pick());
   }
@@ -138,7 +140,7 @@ TEST(Plan, KeepsOnlyTheBordersOfSegments) {
     for (int i = 0; i < 16; ++i) {
       const Segment segment(g, recompute);
       const std::string n = std::to_string(i);
-      const Value wide = g.gelu(g.linear(g.layer_norm(x, "norm" + n), 256, "up" + n, kNormal));
+      const Value wide = g.linear_gelu(g.layer_norm(x, "norm" + n), 256, "up" + n, kNormal);
       x = g.add(x, g.linear(wide, 64, "down" + n, kNormal));
     }
     g.cross_entropy(g.linear(x, 3, "last", kNormal), g.targets(1));

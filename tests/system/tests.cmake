@@ -53,5 +53,5 @@ endif()
 if(TARGET ballast_cuda)
   add_test(NAME compute.cuda_kernels
     COMMAND ${BALLAST_PYTHON} -B ${PROJECT_SOURCE_DIR}/tests/compute/cuda_kernel_table.py ${CMAKE_BINARY_DIR} --check)
-  set_tests_properties(compute.cuda_kernels PROPERTIES LABELS "rules;cuda" TIMEOUT 900 PROCESSORS 2)
+  set_tests_properties(compute.cuda_kernels PROPERTIES LABELS "rules;cuda;interop" TIMEOUT 900 PROCESSORS 2)
 endif()

@@ -16,6 +16,8 @@ struct MatmulDescription {
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
   const void* bias = nullptr;
   std::int32_t bias_type = -1;  // -1: that of D
+  void* auxiliary = nullptr;    // gelu's argument, in the type of D
+  std::int64_t auxiliary_leading = 0;
 };
 
 struct MatrixLayout {  // column-major

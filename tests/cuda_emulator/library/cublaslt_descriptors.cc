@@ -22,6 +22,10 @@ cublasStatus_t set(MatmulDescription& matmul, cublasLtMatmulDescAttributes_t att
       return set(matmul.epilogue, value, bytes);
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
       return set(matmul.bias, value, bytes);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
+      return set(matmul.auxiliary, value, bytes);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
+      return set(matmul.auxiliary_leading, value, bytes);
     case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
       return set(matmul.bias_type, value, bytes);
     default:

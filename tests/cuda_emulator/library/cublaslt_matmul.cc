@@ -7,6 +7,7 @@
 
 #include "cublaslt.h"
 #include "cuda_emulator/execution.h"
+#include "elements.h"
 #include "memory.h"
 #include "streams.h"
 
@@ -15,38 +16,10 @@ namespace {
 
 constexpr std::uint64_t kWorkspace = 4096;  // what the one algorithm asks for, if it may
 
-std::size_t element_bytes(cudaDataType type) { return type == CUDA_R_32F ? 4 : 2; }
-
-std::uint16_t to_bf16(float value) {  // to nearest, ties to even
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  if (std::isnan(value)) return 0x7fff;
-  return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
 float to_tf32(float value) {  // ten bits of mantissa, to nearest
   if (!std::isfinite(value)) return value;
   const auto bits = std::bit_cast<std::uint32_t>(value);
   return std::bit_cast<float>((bits + 0xfffu + (bits >> 13 & 1u)) & ~0x1fffu);
-}
-
-float load(const std::byte* matrix, cudaDataType type, std::size_t index) {
-  if (type == CUDA_R_32F) {
-    float value;
-    std::memcpy(&value, matrix + 4 * index, 4);
-    return value;
-  }
-  std::uint16_t half;
-  std::memcpy(&half, matrix + 2 * index, 2);
-  return std::bit_cast<float>(std::uint32_t{half} << 16);
-}
-
-void store(std::byte* matrix, cudaDataType type, std::size_t index, float value) {
-  if (type == CUDA_R_32F) {
-    std::memcpy(matrix + 4 * index, &value, 4);
-  } else {
-    const std::uint16_t half = to_bf16(value);
-    std::memcpy(matrix + 2 * index, &half, 2);
-  }
 }
 
 float gelu(float x) { return 0.5f * x * (1.0f + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x))); }
@@ -81,6 +54,15 @@ std::uint64_t alignment_of(const void* address) {
 }
 
 bool has_bias(const MatmulDescription& matmul) { return (matmul.epilogue & CUBLASLT_EPILOGUE_BIAS) != 0; }
+bool keeps_argument(const MatmulDescription& matmul) {
+  return (matmul.epilogue & CUBLASLT_EPILOGUE_GELU_AUX) == CUBLASLT_EPILOGUE_GELU_AUX;
+}
+
+/// Where gelu's argument goes: the header asks for a leading dimension divisible by 8.
+MatrixLayout auxiliary_layout(const MatmulDescription& matmul, MatrixLayout d) {
+  d.leading = matmul.auxiliary_leading;
+  return d;
+}
 
 cublasStatus_t check(const MatmulDescription& matmul, const MatrixLayout& a, const MatrixLayout& b,
                      const MatrixLayout& c, const MatrixLayout& d) {
@@ -93,12 +75,18 @@ cublasStatus_t check(const MatmulDescription& matmul, const MatrixLayout& a, con
                     columns_of(a, matmul.transpose_a) == rows_of(b, matmul.transpose_b) && c.rows == d.rows &&
                     c.columns == d.columns;
   if (!fits) return CUBLAS_STATUS_INVALID_VALUE;
+  const std::int64_t leading = matmul.auxiliary_leading;
+  const bool argument_fits =
+      matmul.auxiliary != nullptr && leading >= static_cast<std::int64_t>(d.rows) && leading % 8 == 0 && d.batches == 1;
+  if (keeps_argument(matmul) && !argument_fits) return CUBLAS_STATUS_INVALID_VALUE;
   const bool f32 = a.type == CUDA_R_32F && b.type == CUDA_R_32F && d.type == CUDA_R_32F &&
                    (matmul.compute == CUBLAS_COMPUTE_32F || matmul.compute == CUBLAS_COMPUTE_32F_FAST_TF32);
   const bool bf16 = a.type == CUDA_R_16BF && b.type == CUDA_R_16BF && (d.type == CUDA_R_16BF || d.type == CUDA_R_32F) &&
                     matmul.compute == CUBLAS_COMPUTE_32F;
   const bool epilogue = matmul.epilogue == CUBLASLT_EPILOGUE_DEFAULT || matmul.epilogue == CUBLASLT_EPILOGUE_BIAS ||
-                        matmul.epilogue == CUBLASLT_EPILOGUE_GELU || matmul.epilogue == CUBLASLT_EPILOGUE_GELU_BIAS;
+                        matmul.epilogue == CUBLASLT_EPILOGUE_GELU || matmul.epilogue == CUBLASLT_EPILOGUE_GELU_BIAS ||
+                        matmul.epilogue == CUBLASLT_EPILOGUE_GELU_AUX ||
+                        matmul.epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
   const bool bias = !has_bias(matmul) || matmul.bias_type == -1 || matmul.bias_type == d.type;
   const bool supported = (f32 || bf16) && c.type == d.type && matmul.scale == CUDA_R_32F && epilogue && bias;
   return supported ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
@@ -137,6 +125,10 @@ void finish_column(const Product& p, std::int64_t batch, std::uint64_t column, c
     float value = p.alpha * sums[i];
     if (p.beta != 0) value += p.beta * load(c, p.c.layout.type, column * p.c.layout.leading + i);
     if (has_bias(p.matmul)) value += load(static_cast<const std::byte*>(p.matmul.bias), p.d_layout.type, i);
+    if (keeps_argument(p.matmul)) {
+      const std::uint64_t index = column * p.matmul.auxiliary_leading + i;
+      store(static_cast<std::byte*>(p.matmul.auxiliary), p.d_layout.type, index, value);
+    }
     if ((p.matmul.epilogue & CUBLASLT_EPILOGUE_GELU) != 0) value = gelu(value);
     store(d, p.d_layout.type, column * p.d_layout.leading + i, value);
   }
@@ -147,6 +139,10 @@ void multiply(const Product& p) {
   check_operand(p.b.data, p.b.layout, "matmul B", Access::kRead);
   if (p.beta != 0) check_operand(p.c.data, p.c.layout, "matmul C", Access::kRead);
   check_operand(p.d, p.d_layout, "matmul D", Access::kWrite);
+  if (keeps_argument(p.matmul)) {
+    check_operand(static_cast<const std::byte*>(p.matmul.auxiliary), auxiliary_layout(p.matmul, p.d_layout),
+                  "matmul auxiliary output", Access::kWrite);
+  }
   const std::uint64_t m = p.d_layout.rows;
   if (has_bias(p.matmul)) {
     check_range(p.matmul.bias, m * element_bytes(p.d_layout.type), "matmul bias", Access::kRead);
@@ -190,8 +186,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
   const std::uint64_t most = preference == nullptr ? 0 : read_descriptor<MatmulPreference>(preference).workspace;
   results[0] = {};
   results[0].workspaceSize = results[0].algo.data[0] = std::min(most, kWorkspace);
-  // An algorithm may need all the alignment that the bias had when it was chosen.
+  // An algorithm may need all the alignment that the bias and the auxiliary output had when it was chosen.
   results[0].algo.data[1] = alignment_of(read_descriptor<MatmulDescription>(matmul).bias);
+  results[0].algo.data[2] = alignment_of(read_descriptor<MatmulDescription>(matmul).auxiliary);
   results[0].state = CUBLAS_STATUS_SUCCESS;
   *returned = 1;
   return CUBLAS_STATUS_SUCCESS;
@@ -219,8 +216,11 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t matmul, con
       check(product.matmul, product.a.layout, product.b.layout, product.c.layout, product.d_layout);
   if (status != CUBLAS_STATUS_SUCCESS) return status;
   if (product.workspace_bytes > workspace_bytes) return CUBLAS_STATUS_INVALID_VALUE;
-  const bool misaligned = algorithm != nullptr && alignment_of(product.matmul.bias) < algorithm->data[1];
-  if (has_bias(product.matmul) && misaligned) return CUBLAS_STATUS_INVALID_VALUE;
+  const auto misaligned = [&](const void* address, int chosen_for) {
+    return algorithm != nullptr && alignment_of(address) < algorithm->data[chosen_for];
+  };
+  if (has_bias(product.matmul) && misaligned(product.matmul.bias, 1)) return CUBLAS_STATUS_INVALID_VALUE;
+  if (keeps_argument(product.matmul) && misaligned(product.matmul.auxiliary, 2)) return CUBLAS_STATUS_INVALID_VALUE;
   const Lock lock;
   push(stream_of(stream), {.what = "cublasLtMatmul", .run = [product](CUstream_st&) { multiply(product); }});
   return CUBLAS_STATUS_SUCCESS;

@@ -1,0 +1,20 @@
+# Finds NVIDIA's cuDNN: CUDNN_FOUND, CUDNN_VERSION, CUDNN::cudnn. Looks beside CUDA and where CUDNN_ROOT says.
+find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+find_library(CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
+if(CUDNN_INCLUDE_DIR)
+  foreach(part MAJOR MINOR PATCHLEVEL)
+    file(STRINGS ${CUDNN_INCLUDE_DIR}/cudnn_version.h line REGEX "#define CUDNN_${part} ")
+    string(REGEX MATCH "[0-9]+" number "${line}")
+    list(APPEND cudnn_numbers ${number})
+  endforeach()
+  list(JOIN cudnn_numbers "." CUDNN_VERSION)
+  unset(cudnn_numbers)
+endif()
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(CUDNN REQUIRED_VARS CUDNN_LIBRARY CUDNN_INCLUDE_DIR VERSION_VAR CUDNN_VERSION)
+if(CUDNN_FOUND AND NOT TARGET CUDNN::cudnn)
+  add_library(CUDNN::cudnn UNKNOWN IMPORTED)
+  set_target_properties(CUDNN::cudnn PROPERTIES IMPORTED_LOCATION ${CUDNN_LIBRARY}
+    INTERFACE_INCLUDE_DIRECTORIES ${CUDNN_INCLUDE_DIR})
+endif()
