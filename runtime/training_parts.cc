@@ -23,7 +23,8 @@ SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
           .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
           .share_memory = config.comm.share_memory,
           .plugins = config.compute.plugins,
-          .native = config.comm.reduction == "native"};
+          .native = config.comm.reduction == "native",
+          .timeout_seconds = config.watch.timeout};
 }
 
 }  // namespace
