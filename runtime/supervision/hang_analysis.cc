@@ -10,8 +10,6 @@ constexpr double kSilentSeconds = 5.0;  ///< a watchdog's round is a fifth of a 
 
 double seconds_between(std::int64_t begin, std::int64_t end) { return static_cast<double>(end - begin) * 1e-9; }
 
-std::string seconds_text(double seconds) { return std::to_string(static_cast<std::int64_t>(seconds)) + " s"; }
-
 bool is_message(const FlightRecord& record) {
   return record.call == FlightCall::kSend || record.call == FlightCall::kReceive;
 }
@@ -19,6 +17,11 @@ bool is_message(const FlightRecord& record) {
 bool same_wait(const FlightRecord& a, const FlightRecord& b) {
   if (is_message(a) || is_message(b)) return a.call == b.call && a.partner == b.partner;
   return a.group == b.group && a.sequence == b.sequence;
+}
+
+std::string described(const FlightRecord& wait) {
+  if (wait.sequence == 0) return describe(wait);
+  return describe(wait) + " (number " + std::to_string(wait.sequence) + " of its group)";
 }
 
 class Analysis {
@@ -124,8 +127,7 @@ class Analysis {
       return wait_of(rank) != nullptr && !std::ranges::binary_search(suspects, rank) && same_wait(*wait_of(rank), wait);
     });
     text =
-        "no progress for " + seconds_text(seconds_between(since(victim), now_)) + ": " + text + does + describe(wait);
-    if (wait.sequence > 0) text += " (number " + std::to_string(wait.sequence) + " of its group)";
+        "no progress for " + elapsed_text(seconds_between(since(victim), now_)) + ": " + text + does + described(wait);
     text += "; " + rank_list(waiting) + (waiting.size() == 1 ? " waits for it" : " wait for it");
     return {.suspects = suspects, .text = text};
   }
@@ -133,8 +135,7 @@ class Analysis {
   [[nodiscard]] std::string all_waits() const {
     std::map<std::string, std::vector<int>> waits;
     for (int rank = 0; rank < count(); ++rank) {
-      const FlightRecord& wait = *wait_of(rank);
-      waits[describe(wait) + " (number " + std::to_string(wait.sequence) + " of its group)"].push_back(rank);
+      waits[described(*wait_of(rank))].push_back(rank);
     }
     std::string text;
     for (const auto& [wait, ranks] : waits) {
@@ -150,6 +151,12 @@ class Analysis {
 
 }  // namespace
 
+std::string elapsed_text(double seconds) {
+  const auto tenths = static_cast<std::int64_t>(10.0 * std::max(seconds, 0.0));
+  const std::string whole = std::to_string(tenths / 10);
+  return (tenths >= 100 ? whole : whole + "." + std::to_string(tenths % 10)) + " s";
+}
+
 std::string describe_worker(const WorkerFacts& worker, int rank, std::int64_t now) {
   const std::string name = "rank " + std::to_string(rank);
   if (!worker.log) return name + " (it left no record)";
@@ -161,9 +168,9 @@ std::string describe_worker(const WorkerFacts& worker, int rank, std::int64_t no
   } else if (worker.process == ProcessState::kDead) {
     text += "its process is gone; ";
   } else if (silent > kSilentSeconds) {
-    text += "its process or host has been silent for " + seconds_text(silent) + "; ";
+    text += "its process or host has been silent for " + elapsed_text(silent) + "; ";
   }
-  text += seconds_text(seconds_between(header.wall(header.progress_ns), now)) + " ago in phase " + header.phase.data();
+  text += elapsed_text(seconds_between(header.wall(header.progress_ns), now)) + " ago in phase " + header.phase.data();
   if (header.step >= 0) text += " of step " + std::to_string(header.step);
   return text + ")";
 }

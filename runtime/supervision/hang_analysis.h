@@ -28,6 +28,8 @@ struct HangVerdict {
 /// watchdog is silent too.
 [[nodiscard]] HangVerdict explain_hang(const std::vector<WorkerFacts>& workers, std::int64_t now);
 
+/// "0.6 s", "612 s"
+[[nodiscard]] std::string elapsed_text(double seconds);
 /// "rank 2 on node7 (its process is stopped; 12 s ago in phase backward of step 40)"
 [[nodiscard]] std::string describe_worker(const WorkerFacts& worker, int rank, std::int64_t now);
 

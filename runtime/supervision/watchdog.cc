@@ -121,8 +121,7 @@ void Watchdog::warn_about(const FlightLog& log) {
                                ? "slow: rank " + std::to_string(options_.rank) + " waits in " + describe(*log.blocked)
                                : explain_hang(facts(), wall_now()).text;
   const double limit = options_.timeout_seconds * log.blocked->patience;
-  say(options_.rank, "warning: " + text + "; the job ends when that lasts " +
-                         std::to_string(static_cast<std::int64_t>(limit)) + " s (watch.timeout)");
+  say(options_.rank, "warning: " + text + "; the job ends when that lasts " + elapsed_text(limit) + " (watch.timeout)");
 }
 
 void Watchdog::examine(const std::stop_token& stop, std::uint64_t blocked) {
@@ -174,8 +173,8 @@ void Watchdog::end_alone(const char* why) {
   const auto log = recorder_.log(0);
   std::string text = "no progress";
   if (log && log->blocked) {
-    text += " for " + std::to_string(static_cast<std::int64_t>(waited_seconds(*log->blocked))) + " s in " +
-            describe(*log->blocked) + " (number " + std::to_string(log->blocked->sequence) + " of its group)";
+    text += " for " + elapsed_text(waited_seconds(*log->blocked)) + " in " + describe(*log->blocked) + " (number " +
+            std::to_string(log->blocked->sequence) + " of its group)";
   }
   options_.end(
       Error(text + "; " + why + ", so nobody can say which worker is missing. Start again from the last checkpoint",
