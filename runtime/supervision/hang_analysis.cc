@@ -6,8 +6,6 @@
 namespace ballast {
 namespace {
 
-constexpr double kSilentSeconds = 5.0;  ///< a watchdog's round is a fifth of a second, and it writes before a report
-
 double seconds_between(std::int64_t begin, std::int64_t end) { return static_cast<double>(end - begin) * 1e-9; }
 
 bool is_message(const FlightRecord& record) {
@@ -60,10 +58,7 @@ class Analysis {
     });
   }
   [[nodiscard]] std::vector<int> silent() const {
-    return ranks_where([&](int rank) {
-      const auto& log = worker(rank).log;
-      return !log || seconds_between(log->header.wall(log->header.alive_ns), now_) > kSilentSeconds;
-    });
+    return ranks_where([&](int rank) { return !worker(rank).log || !worker(rank).answers; });
   }
   /// Workers that somebody waits for, and that wait for nobody.
   [[nodiscard]] std::vector<int> absent() const {
@@ -162,13 +157,12 @@ std::string describe_worker(const WorkerFacts& worker, int rank, std::int64_t no
   if (!worker.log) return name + " (it left no record)";
   const FlightHeader& header = worker.log->header;
   std::string text = name + " on " + header.host.data() + " (";
-  const double silent = seconds_between(header.wall(header.alive_ns), now);
   if (worker.process == ProcessState::kStopped) {
     text += "its process is stopped, by SIGSTOP or a debugger; ";
   } else if (worker.process == ProcessState::kDead) {
     text += "its process is gone; ";
-  } else if (silent > kSilentSeconds) {
-    text += "its process or host has been silent for " + elapsed_text(silent) + "; ";
+  } else if (!worker.answers) {
+    text += "its process or host does not answer; ";
   }
   text += elapsed_text(seconds_between(header.wall(header.progress_ns), now)) + " ago in phase " + header.phase.data();
   if (header.step >= 0) text += " of step " + std::to_string(header.step);

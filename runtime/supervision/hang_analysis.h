@@ -15,6 +15,7 @@ namespace ballast {
 struct WorkerFacts {
   std::optional<FlightLog> log;  ///< nullopt: its recorder's file is not there
   ProcessState process = ProcessState::kUnknown;
+  bool answers = true;  ///< false: its watchdog did not report when it was asked to
 };
 
 struct HangVerdict {
@@ -24,8 +25,8 @@ struct HangVerdict {
 };
 
 /// `workers`: by rank; at least one of them is blocked. `now`: nanoseconds since 1970. Suspects are, in this order:
-/// workers whose process is stopped or dead; workers that others wait for and that wait for nobody; workers whose
-/// watchdog is silent too.
+/// workers whose process is stopped or dead; workers that others wait for and that wait for nobody; workers that do
+/// not answer.
 [[nodiscard]] HangVerdict explain_hang(const std::vector<WorkerFacts>& workers, std::int64_t now);
 
 /// "0.6 s", "612 s"

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -20,6 +21,7 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kRound = milliseconds(200);
+constexpr double kSleptSeconds = 1.0;             ///< a round that comes so late: the process was stopped
 constexpr int kRoundsPerFileCheck = 5;            ///< a file system may be slow and far away
 constexpr auto kReportTime = milliseconds(3000);  ///< for the others to see the file and to write their reports
 constexpr auto kExaminationTime = milliseconds(15000);
@@ -44,9 +46,7 @@ std::string digits(int number) {
   return std::string(5 - std::min<std::size_t>(5, text.size()), '0') + text;
 }
 
-double waited_seconds(const FlightRecord& record) {
-  return static_cast<double>(monotonic_ns() - record.blocked_ns) * 1e-9;
-}
+double seconds_since(std::int64_t moment_ns) { return static_cast<double>(monotonic_ns() - moment_ns) * 1e-9; }
 
 std::string line_of(const FlightRecord& record, const FlightHeader& header) {
   const auto seconds = [&](std::int64_t moment) { return static_cast<double>(moment - header.anchor_ns) * 1e-9; };
@@ -91,22 +91,29 @@ void Watchdog::watch(const std::stop_token& stop) {
   sigset_t all;  // the worker's signals are not for this thread
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  std::int64_t last_round = monotonic_ns();
   do {
+    if (seconds_since(last_round) > kSleptSeconds) awake_since_ = monotonic_ns();
     recorder_.tell_alive();
     look(stop);
+    last_round = monotonic_ns();
   } while (nap(stop, kRound));
+}
+
+double Watchdog::waited(const FlightRecord& record) const {
+  return seconds_since(std::max(record.blocked_ns, awake_since_));
 }
 
 void Watchdog::look(const std::stop_token& stop) {
   const auto log = recorder_.log(0);
   if (!log) return;
   const double limit = log->blocked ? options_.timeout_seconds * log->blocked->patience : 0.0;
-  if (log->blocked && waited_seconds(*log->blocked) > limit) {
+  if (log->blocked && waited(*log->blocked) > limit) {
     examine(stop, log->blocked->number);
   } else if (++round_ % kRoundsPerFileCheck == 0 && !options_.folder.empty() &&
              access(hang_file().c_str(), F_OK) == 0) {
     assist(stop);
-  } else if (log->blocked && 2 * waited_seconds(*log->blocked) > limit && log->blocked->number != warned_) {
+  } else if (log->blocked && 2 * waited(*log->blocked) > limit && log->blocked->number != warned_) {
     warn_about(*log);
   }
 }
@@ -141,7 +148,10 @@ void Watchdog::examine(const std::stop_token& stop, std::uint64_t blocked) {
     say(options_.rank, "warning: the workers waited for longer than watch.timeout, and go on now");
     return;
   }
-  const std::vector<WorkerFacts> workers = facts();
+  std::vector<WorkerFacts> workers = facts();
+  for (int rank = 0; rank < options_.workers; ++rank) {
+    workers[static_cast<std::size_t>(rank)].answers = access(report_file(rank).c_str(), F_OK) == 0;
+  }
   conclude(explain_hang(workers, wall_now()), workers);
 }
 
@@ -173,7 +183,7 @@ void Watchdog::end_alone(const char* why) {
   const auto log = recorder_.log(0);
   std::string text = "no progress";
   if (log && log->blocked) {
-    text += " for " + elapsed_text(waited_seconds(*log->blocked)) + " in " + describe(*log->blocked) + " (number " +
+    text += " for " + elapsed_text(waited(*log->blocked)) + " in " + describe(*log->blocked) + " (number " +
             std::to_string(log->blocked->sequence) + " of its group)";
   }
   options_.end(
@@ -206,7 +216,7 @@ std::vector<WorkerFacts> Watchdog::facts() const {
 }
 
 WorkerFacts Watchdog::facts_of(int rank) const {
-  WorkerFacts facts{read_flight_log(flight_file(options_.folder, rank), options_.job, 0)};
+  WorkerFacts facts{.log = read_flight_log(flight_file(options_.folder, rank), options_.job, 0)};
   if (facts.log) facts.process = process_state(facts.log->header.host.data(), facts.log->header.process);
   return facts;
 }

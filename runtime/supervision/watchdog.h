@@ -27,7 +27,7 @@ struct WatchdogOptions {
 ///  * When all have, or after three seconds, the examiner reads all recorders and calls `end` with the one line that
 ///    names the culprit. A process that exits so ends the job, stopped processes included.
 ///  * Did its worker go on meanwhile, it takes the file away and the job continues.
-/// At half the limit it warns.
+/// At half the limit it warns. Time in which the process itself was stopped does not count.
 class Watchdog {
  public:
   Watchdog(FlightRecorder& recorder, WatchdogOptions options);
@@ -37,6 +37,7 @@ class Watchdog {
  private:
   void watch(const std::stop_token& stop);
   void look(const std::stop_token& stop);
+  [[nodiscard]] double waited(const FlightRecord& record) const;
   void warn_about(const FlightLog& log);
   void examine(const std::stop_token& stop, std::uint64_t blocked);
   void assist(const std::stop_token& stop);
@@ -53,6 +54,7 @@ class Watchdog {
   WatchdogOptions options_;
   std::uint64_t warned_ = 0;  ///< number of the record that a warning was given for
   int round_ = 0;
+  std::int64_t awake_since_ = 0;  ///< a process that was stopped has not waited before
   std::jthread thread_;
 };
 
