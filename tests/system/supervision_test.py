@@ -190,10 +190,12 @@ class TestSupervisionOfHosts(TestSupervision):
 
     @staticmethod
     def weights_of(process):
-        """Addresses of a number in every block of the node's weights: the first memory that its first worker shared."""
-        shared = re.findall(r"^(\w+)-(\w+) \S+ \S+ \S+ (\d+) +/memfd:ballast ", pathlib.Path(f"/proc/{process}/maps").read_text(), re.M)
-        begin, end, _inode = min(shared, key=lambda entry: int(entry[2]))
-        return range(int(begin, 16) + 4, int(end, 16), 4 * 8192)
+        """Addresses of a number in every block of the node's weights. Of what its workers share, gradients are one page longer, the rest is short."""
+        maps = pathlib.Path(f"/proc/{process}/maps").read_text()
+        shared = [(int(begin, 16), int(end, 16)) for begin, end in re.findall(r"^(\w+)-(\w+) .* /memfd:ballast ", maps, re.M)]
+        longest = max(end - begin for begin, end in shared)
+        begin, end = next((begin, end) for begin, end in shared if end - begin == longest - 4096)
+        return range(begin + 4, end, 4 * 8192)
 
 
 # Its own tests only: the base class has run.
