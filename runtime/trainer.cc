@@ -9,6 +9,7 @@
 #include "runtime/reporter.h"
 #include "runtime/resume.h"
 #include "runtime/roof.h"
+#include "runtime/same_facts.h"
 #include "runtime/stop_request.h"
 #include "runtime/supervision.h"
 #include "runtime/threads.h"
@@ -131,6 +132,9 @@ RunResult Trainer::run() {
 }
 
 void Trainer::begin() {
+  require_same_facts(world_, {{"model", layout_digest(parts_.model.parameters())},
+                              {"training data", parts_.data.train->fingerprint()},
+                              {"validation data", parts_.data.validation->fingerprint()}});
   for (const std::string& text : setup_.warnings) reporter_.warning(text);
   reporter_.start(summary());
   if (const std::string note = parts_.reduction->note(); !note.empty()) reporter_.notice(note);

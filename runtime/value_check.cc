@@ -3,6 +3,8 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -52,6 +54,17 @@ std::vector<std::vector<int>> parties_of(const std::vector<Opinion>& opinions) {
 }
 
 }  // namespace
+
+std::string layout_digest(const ParameterTable& parameters) {
+  std::string layout;
+  for (const Parameter& parameter : parameters.all()) {
+    layout += parameter.name + parameter.shape.to_string() + "@" + std::to_string(parameter.offset) + ";";
+  }
+  std::array<char, 24> digest{};
+  std::snprintf(digest.data(), digest.size(), "%016llx",
+                static_cast<unsigned long long>(XXH3_64bits(layout.data(), layout.size())));
+  return std::to_string(parameters.count()) + " parameters, " + digest.data();
+}
 
 ValueCheck::ValueCheck(const ParameterTable& parameters, const SplitAllReduce& values, Backend& backend,
                        Communicator& world, bool shared)

@@ -1,8 +1,9 @@
-// Defines: ValueCheck: do all copies of the weights hold the same bits?
+// Defines: ValueCheck, layout_digest: do all copies of the weights hold the same bits?
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -49,5 +50,8 @@ class ValueCheck {
   std::vector<std::byte> host_;      ///< a piece, where the host cannot read the values
   std::vector<std::int64_t> least_;  ///< by piece: the least digest, then the least complement
 };
+
+/// "148 parameters, 0f3a...": equal for tables with the same names, shapes and places.
+[[nodiscard]] std::string layout_digest(const ParameterTable& parameters);
 
 }  // namespace ballast

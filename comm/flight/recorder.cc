@@ -110,8 +110,7 @@ void FlightRecorder::store(const FlightRecord& record) {
   const auto from = std::bit_cast<std::array<std::uint64_t, kWords>>(record);
   const auto to = words_of(record.number);
   std::atomic_ref(to[0]).store(0, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
-  for (std::size_t i = 1; i < kWords; ++i) put(to[i], from[i]);
+  for (std::size_t i = 1; i < kWords; ++i) std::atomic_ref(to[i]).store(from[i], std::memory_order_release);
   std::atomic_ref(to[0]).store(from[0], std::memory_order_release);
 }
 
