@@ -71,8 +71,9 @@ struct FlightHeader {
   std::int64_t progress_ns = 0;                    ///< the training thread's latest call or phase
   std::int64_t step = -1;
   std::array<char, 16> phase{};
-  std::uint64_t records = 0;  ///< number of the latest record
-  std::uint64_t blocked = 0;  ///< number of the record that the worker waits for; 0: none
+  std::int64_t waited_ns = 0;  ///< for other workers, all waits that have ended
+  std::uint64_t records = 0;   ///< number of the latest record
+  std::uint64_t blocked = 0;   ///< number of the record that the worker waits for; 0: none
   std::array<FlightGroup, kFlightGroups> groups{};
 
   /// Nanoseconds since 1970 of a moment of this worker.

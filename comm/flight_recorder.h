@@ -51,8 +51,9 @@ class FlightRecorder {
   // From any thread:
   void tell_alive();
   [[nodiscard]] std::optional<FlightLog> log(std::int64_t latest) const { return read_flight_log(file_, 0, latest); }
-  /// Brings the file to where other hosts can see it.
+  /// Bring the file, or what describes the worker, to where other hosts can see it.
   void flush() const;
+  void flush_header() const;
 
  private:
   [[nodiscard]] FlightHeader& header() const { return *static_cast<FlightHeader*>(memory_); }
@@ -69,6 +70,7 @@ class FlightRecorder {
   std::int64_t step_ = -1;
   std::array<char, 16> phase_{};
   std::uint16_t patience_ = 1;
+  std::int64_t waited_ns_ = 0;
 };
 
 /// Lets waits last `patience` times the limit, in a phase of that name, while it is alive.

@@ -141,7 +141,10 @@ void FlightRecorder::end(const FlightRecord& record) {
   constexpr std::size_t kDoneWord = offsetof(FlightRecord, done_ns) / sizeof(std::uint64_t);
   if (holds(record.number)) put(words_of(record.number)[kDoneWord], static_cast<std::uint64_t>(now));
   put(header().progress_ns, now);
-  if (record.blocked_ns != 0) put(header().blocked, std::uint64_t{0});
+  if (record.blocked_ns == 0) return;
+  put(header().blocked, std::uint64_t{0});
+  waited_ns_ += now - record.blocked_ns;
+  put(header().waited_ns, waited_ns_);
 }
 
 int FlightRecorder::add_group(std::uint64_t id, int size) {
@@ -165,6 +168,8 @@ void FlightRecorder::drop_group(int place) {
 }
 
 void FlightRecorder::tell_alive() { put(header().alive_ns, monotonic_ns()); }
+
+void FlightRecorder::flush_header() const { static_cast<void>(msync(memory_, kFlightHeaderBytes, MS_SYNC)); }
 
 void FlightRecorder::flush() const { static_cast<void>(msync(memory_, kFileBytes, MS_SYNC)); }
 

@@ -40,12 +40,14 @@ Supervision::Supervision(Communicator& world, const SupervisionOptions& options)
   world_ = std::make_unique<WatchedCommunicator>(world, *recorder_, options.collectives);
   if (options.timeout_seconds <= 0.0 || world.size() == 1) return;
   watchdog_ = std::make_unique<Watchdog>(
-      *recorder_, WatchdogOptions{.timeout_seconds = options.timeout_seconds,
-                                  .folder = problem_.empty() ? options.folder : "",
-                                  .job = job,
-                                  .rank = world.rank(),
-                                  .workers = world.size(),
-                                  .end = [rank = world.rank()](const Error& error) { end_process(rank, error); }});
+      *recorder_,
+      WatchdogOptions{.timeout_seconds = options.timeout_seconds,
+                      .folder = problem_.empty() ? options.folder : "",
+                      .job = job,
+                      .rank = world.rank(),
+                      .workers = world.size(),
+                      .warn = [rank = world.rank()](const std::string& text) { say(rank, "warning: " + text); },
+                      .end = [rank = world.rank()](const Error& error) { end_process(rank, error); }});
 }
 
 Supervision::~Supervision() { recorder_->enter("the end"); }

@@ -61,15 +61,15 @@ bool can_report(const WorkerFacts& worker) {
   return worker.process != ProcessState::kStopped && worker.process != ProcessState::kDead;
 }
 
+}  // namespace
+
+std::string flight_file(const std::string& folder, int rank) { return folder + "/rank-" + digits(rank) + ".bin"; }
+
 void say(int rank, const std::string& text) {
   const std::string line =
       "ballast: [rank " + std::to_string(rank) + " on " + host_of_this_process() + "] " + text + "\n";
   static_cast<void>(!write(STDERR_FILENO, line.data(), line.size()));  // stdio's locks may be held by who hangs
 }
-
-}  // namespace
-
-std::string flight_file(const std::string& folder, int rank) { return folder + "/rank-" + digits(rank) + ".bin"; }
 
 void end_process(int rank, const Error& error) {
   say(rank, error.what());
@@ -96,6 +96,7 @@ void Watchdog::watch(const std::stop_token& stop) {
     if (seconds_since(last_round) > kSleptSeconds) awake_since_ = monotonic_ns();
     recorder_.tell_alive();
     look(stop);
+    look_for_straggler();
     last_round = monotonic_ns();
   } while (nap(stop, kRound));
 }
@@ -128,7 +129,16 @@ void Watchdog::warn_about(const FlightLog& log) {
                                ? "slow: rank " + std::to_string(options_.rank) + " waits in " + describe(*log.blocked)
                                : explain_hang(facts(), wall_now()).text;
   const double limit = options_.timeout_seconds * log.blocked->patience;
-  say(options_.rank, "warning: " + text + "; the job ends when that lasts " + elapsed_text(limit) + " (watch.timeout)");
+  options_.warn(text + "; the job ends when that lasts " + elapsed_text(limit) + " (watch.timeout)");
+}
+
+void Watchdog::look_for_straggler() {
+  if (seconds_since(straggler_look_ns_) < options_.straggler_seconds || options_.folder.empty()) return;
+  straggler_look_ns_ = monotonic_ns();
+  recorder_.flush_header();
+  if (options_.rank != 0) return;
+  const std::string text = stragglers_.look(facts());
+  if (!text.empty()) options_.warn("in the last " + elapsed_text(options_.straggler_seconds) + " " + text);
 }
 
 void Watchdog::examine(const std::stop_token& stop, std::uint64_t blocked) {
@@ -145,7 +155,7 @@ void Watchdog::examine(const std::stop_token& stop, std::uint64_t blocked) {
   const auto log = recorder_.log(0);
   if (stop.stop_requested() || !log || !log->blocked || log->blocked->number != blocked) {
     std::filesystem::remove(hang_file());
-    say(options_.rank, "warning: the workers waited for longer than watch.timeout, and go on now");
+    options_.warn("the workers waited for longer than watch.timeout, and go on now");
     return;
   }
   std::vector<WorkerFacts> workers = facts();

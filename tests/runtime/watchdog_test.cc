@@ -26,6 +26,7 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 constexpr double kLimit = 0.6;  // seconds
+constexpr double kLook = 0.5;   // between looks for stragglers
 
 class WatchdogTest : public testing::Test {
  protected:
@@ -49,6 +50,8 @@ class WatchdogTest : public testing::Test {
                                          .folder = folder,
                                          .rank = plain.rank(),
                                          .workers = plain.size(),
+                                         .straggler_seconds = kLook,
+                                         .warn = [this](const std::string& text) { note_warning(text); },
                                          .end = [this](const Error& error) { note(error); }});
       body(world, recorder);
       plain.barrier();
@@ -58,6 +61,14 @@ class WatchdogTest : public testing::Test {
   void note(const Error& error) {
     const std::lock_guard lock(mutex_);
     errors_.push_back(error);
+  }
+  void note_warning(const std::string& text) {
+    const std::lock_guard lock(mutex_);
+    warnings_.push_back(text);
+  }
+  [[nodiscard]] std::vector<std::string> warnings() {
+    const std::lock_guard lock(mutex_);
+    return warnings_;
   }
   [[nodiscard]] std::vector<Error> errors() {
     const std::lock_guard lock(mutex_);
@@ -73,6 +84,7 @@ class WatchdogTest : public testing::Test {
  private:
   std::mutex mutex_;
   std::vector<Error> errors_;
+  std::vector<std::string> warnings_;
 };
 
 TEST_F(WatchdogTest, NamesTheWorkerThatDoesNotComeWithinSeconds) {
@@ -85,6 +97,7 @@ TEST_F(WatchdogTest, NamesTheWorkerThatDoesNotComeWithinSeconds) {
     world.barrier();
   });
   ASSERT_THAT(errors(), SizeIs(testing::Ge(1U)));
+  EXPECT_THAT(warnings(), testing::Contains(AllOf(HasSubstr("rank 1 on"), HasSubstr("the job ends when"))));
   EXPECT_EQ(errors().front().code(), ExitCode::kHang);
   EXPECT_THAT(errors().front().what(),
               AllOf(HasSubstr("no progress for"), HasSubstr("rank 1 on"), HasSubstr("in phase data of step 7"),
@@ -152,6 +165,30 @@ TEST_F(WatchdogTest, IsPatientInSlowPhases) {
   });
   EXPECT_THAT(errors(), IsEmpty());
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/hang-1.txt"));
+}
+
+TEST_F(WatchdogTest, WarnsOnceOfAWorkerThatKeepsTheOthersWaiting) {
+  run(3, [&](Communicator& world, FlightRecorder& recorder) {
+    for (int step = 1; step <= 150; ++step) {
+      recorder.begin_step(step);
+      std::this_thread::sleep_for(milliseconds(world.rank() == 2 ? 20 : 1));
+      world.barrier();
+    }
+  });
+  EXPECT_THAT(errors(), IsEmpty());
+  ASSERT_THAT(warnings(), SizeIs(1));
+  EXPECT_THAT(warnings().front(),
+              testing::ContainsRegex("rank 2 on .* was slower than the others: it waited [0-9] % of "
+                                     "the time, the others [6-9][0-9] %"));
+}
+
+TEST(Stragglers, AreApartFromTheOthersAndCostThemHalfOfTheTime) {
+  EXPECT_EQ(straggler_among({0.8, 0.05, 0.8, 0.75}), 1);
+  EXPECT_EQ(straggler_among({0.8, 0.0}), 1);
+  EXPECT_EQ(straggler_among({0.2, 0.1, 0.3}), -1) << "as it should be";
+  EXPECT_EQ(straggler_among({0.4, 0.0, 0.4}), -1) << "less than half";
+  EXPECT_EQ(straggler_among({0.8, 0.1, 0.8, 0.1}), -1) << "two halves of the machine";
+  EXPECT_EQ(straggler_among({0.9}), -1);
 }
 
 TEST_F(WatchdogTest, RaisesNoFalseAlarmWhenWorkersTakeTheirTime) {
