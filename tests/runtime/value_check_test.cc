@@ -4,11 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <bit>
-#include <cstring>
+#include <algorithm>
+#include <cstdio>
 
 #include "compute/error.h"
 #include "runtime/devices.h"
+#include "runtime/timing.h"
 #include "runtime/training_parts.h"
 #include "tests/support/thread_workers.h"
 
@@ -117,6 +118,29 @@ TEST(ValueCheck, NamesAllWorkersOfTheNodeWhoseCopyIsOdd) {
   const std::string matrix = first_matrix(config);
   EXPECT_THAT(complaints(config, 4, 2, {1, matrix.c_str(), 9}),
               Each(AllOf(HasSubstr("ranks 2 and 3 and ranks 0 and 1"), HasSubstr(matrix))));
+}
+
+/// Not a limit but a figure: what docs/failures.md states.
+TEST(ValueCheck, TakesAboutOnePassOverTheWeights) {
+  JobConfig config = small_gpt("f32", false);
+  config.model = {.name = "mlp", .features = 64, .hidden = {2048, 2048}};
+  run_workers(2, 1, [&](Communicator& world) {
+    const JobLayout layout = layout_of(config, std::nullopt, world.size(), 1);
+    TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 1}));
+    parts.coordinator.initialise(1);
+    ValueCheck check(parts.model.parameters(), *parts.reduction, *parts.backend, world, false);
+    check.run(0);
+    constexpr int kRuns = 20;
+    double least = 1e9;
+    for (int i = 0; i < kRuns; ++i) {
+      const Clock clock;
+      check.run(i);
+      least = std::min(least, clock.seconds());
+    }
+    const double bytes = 4.0 * static_cast<double>(parts.model.parameters().flat_size());
+    if (world.rank() == 0) std::printf("%.1f MB compared in %.2f ms\n", bytes * 1e-6, 1e3 * least);
+    EXPECT_LT(least, 5.0);
+  });
 }
 
 }  // namespace
