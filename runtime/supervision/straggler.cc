@@ -1,13 +1,14 @@
 #include "runtime/supervision/straggler.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace ballast {
 namespace {
 
 constexpr double kLost = 0.5, kApart = 0.25;
 
-std::string percent(double share) { return std::to_string(static_cast<int>(100.0 * share + 0.5)) + " %"; }
+std::string percent(double share) { return std::to_string(std::lround(100.0 * share)) + " %"; }
 
 double median(std::vector<double> numbers) {
   const auto middle = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);

@@ -21,7 +21,8 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kRound = milliseconds(200);
-constexpr double kSleptSeconds = 1.0;             ///< a round that comes so late: the process was stopped
+constexpr double kSleptSeconds =
+    1.0;  ///< a round that comes so late, or a quarter of the limit: the process was stopped
 constexpr int kRoundsPerFileCheck = 5;            ///< a file system may be slow and far away
 constexpr auto kReportTime = milliseconds(3000);  ///< for the others to see the file and to write their reports
 constexpr auto kExaminationTime = milliseconds(15000);
@@ -93,7 +94,8 @@ void Watchdog::watch(const std::stop_token& stop) {
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
   std::int64_t last_round = monotonic_ns();
   do {
-    if (seconds_since(last_round) > kSleptSeconds) awake_since_ = monotonic_ns();
+    if (seconds_since(last_round) > std::max(kSleptSeconds, options_.timeout_seconds / 4))
+      awake_since_ = monotonic_ns();
     recorder_.tell_alive();
     look(stop);
     look_for_straggler();
@@ -221,6 +223,7 @@ bool Watchdog::all_reported() const {
 
 std::vector<WorkerFacts> Watchdog::facts() const {
   std::vector<WorkerFacts> workers;
+  workers.reserve(static_cast<std::size_t>(options_.workers));
   for (int rank = 0; rank < options_.workers; ++rank) workers.push_back(facts_of(rank));
   return workers;
 }
