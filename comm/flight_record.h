@@ -30,6 +30,7 @@ enum class FlightCall : std::uint8_t {
   kShare,
   kSend,
   kReceive,
+  kMessages,  ///< a wait for messages that other workers of the node receive
 };
 
 /// One call of a collective, or one message.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,8 +19,8 @@ struct FlightRecorderOptions {
 };
 
 /// The file is mapped, so what was recorded survives kill -9 without any call that could wait. Its space is reserved at
-/// the start: a disk that fills up cannot hurt later. The worker's own thread records; any thread may read log().
-/// Recording never throws, takes no memory and no lock.
+/// the start: a disk that fills up cannot hurt later. Calls may be recorded from any thread, but one
+/// thread enters phases and waits. Any thread may read log(). Recording never throws and takes no memory.
 class FlightRecorder {
  public:
   /// Where the file cannot be made the records go to anonymous memory, and problem() says why.
@@ -33,8 +34,8 @@ class FlightRecorder {
   void enter(std::string_view phase);
   void begin_step(std::int64_t step);
   /// Waits that begin from now on may last so many times the limit.
-  void allow(std::uint16_t patience) { patience_ = patience; }
-  [[nodiscard]] std::int64_t step() const { return step_; }
+  void allow(std::uint16_t patience);
+  [[nodiscard]] std::int64_t step() const;
 
   /// Appends a record of a call that begins now and fills in its number, step, phase and times.
   void post(FlightRecord& record, bool blocks);
@@ -59,6 +60,7 @@ class FlightRecorder {
   [[nodiscard]] FlightHeader& header() const { return *static_cast<FlightHeader*>(memory_); }
   [[nodiscard]] std::span<std::uint64_t> words_of(std::uint64_t number) const;
   void store(const FlightRecord& record);
+  void post_locked(FlightRecord& record, bool blocks);
   [[nodiscard]] bool holds(std::uint64_t number) const;
   void open(const std::string& path);
   void describe_worker(const FlightRecorderOptions& options);
@@ -66,6 +68,7 @@ class FlightRecorder {
   int file_ = -1;
   void* memory_ = nullptr;
   std::string problem_;
+  mutable std::mutex mutex_;  // of everything below, and of the ring
   std::uint64_t number_ = 0;  ///< of the latest record
   std::int64_t step_ = -1;
   std::array<char, 16> phase_{};

@@ -14,7 +14,9 @@
 //   gradients_ready(offset)             during the last one: the end of the buffer is final, its buckets leave
 //   reduce()                            returns when every slice of mine holds the sum over all shards
 //   ... update my slices in values() / compute_values() ...
-//   publish()                           returns when everybody's new values are visible here
+//   publish()                           my new values leave
+//   wait_for_values(end)                returns when everybody's new values below `end` are visible here; the next
+//                                       forward pass asks for them as it goes, and so they arrive beside it
 #pragma once
 
 #include <cstdint>
@@ -48,6 +50,8 @@ struct SplitAllReduceOptions {
   int coordinators = 0;  ///< 0: all workers; K: ranks spread evenly over the world, rank 0 among them
   std::int64_t bucket_bytes = 8 << 20;
   bool share_memory = true;  ///< false: every worker is its own node
+  /// Of gradients, a worker keeps its own slices only: a bucket is summed as soon as all have finished it, and freed.
+  bool free_gradients = false;
   // Of backends whose memory the host cannot address:
   std::string plugins;           ///< folder with the transports that are loaded at run time; empty: beside the program
   bool native = false;           ///< the transport adds up as it likes: the bits then depend on the number of workers
@@ -82,11 +86,14 @@ class SplitAllReduce {
   /// Also without a step before it: the first values, or those of a checkpoint. Downloads of values that began behind
   /// reduce() must be over.
   virtual void publish() = 0;
+  /// After the first publish(). `end`: a flat element.
+  virtual void wait_for_values(std::int64_t end) = 0;
 };
 
 /// Collective. `flat_size` elements; `bf16` asks for the bf16 copy of the values. Memory per node, or per device: 4
-/// (+2) bytes per element for values and 4 per element and worker for gradients, times the worker's subtrees. Throws
-/// ConfigError for more workers than shards.
+/// (+2) bytes per element for values and 4 per element and worker for gradients, times the worker's subtrees. With
+/// `free_gradients`: 4 bytes per element for the sums, a few buckets per worker, and 4 per element for each subtree
+/// that a worker of several shards has behind it. Throws ConfigError for more workers than shards.
 [[nodiscard]] std::unique_ptr<SplitAllReduce> make_split_allreduce(Communicator& world, Backend& backend,
                                                                    std::int64_t flat_size, std::vector<Block> blocks,
                                                                    bool bf16, const SplitAllReduceOptions& options);

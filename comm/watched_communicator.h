@@ -2,7 +2,10 @@
 // make the same calls.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +31,7 @@ class WatchedCommunicator final : public Communicator {
 
   [[nodiscard]] int rank() const override { return inner_.rank(); }
   [[nodiscard]] int size() const override { return inner_.size(); }
+  [[nodiscard]] bool concurrent() const override { return inner_.concurrent(); }
   void barrier() override;
   void broadcast(std::span<std::byte> bytes, int root) override;
   void all_reduce(std::span<std::int64_t> values, Reduction reduction) override;
@@ -35,6 +39,8 @@ class WatchedCommunicator final : public Communicator {
   [[nodiscard]] std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine) override;
   [[nodiscard]] std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override;
   [[nodiscard]] std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) override;
+  void begin_wait() override;
+  void end_wait() override;
   [[nodiscard]] std::unique_ptr<Communicator> split(int colour) override;
   [[nodiscard]] std::unique_ptr<Communicator> split_by_node() override;
   [[nodiscard]] std::unique_ptr<SharedSegments> share(std::int64_t bytes) override;
@@ -54,6 +60,8 @@ class WatchedCommunicator final : public Communicator {
   void agree(FlightRecord& record);
   [[noreturn]] void report_disagreement(const FlightRecord& mine) const;
   [[nodiscard]] FlightRecord message(FlightCall call, std::size_t bytes, int partner, int tag) const;
+  void wait_for_oldest();
+  void received(std::uint64_t number);
   [[nodiscard]] int world_rank(int rank) const { return members_[static_cast<std::size_t>(rank)]; }
 
   std::unique_ptr<Communicator> owned_;  ///< nothing for the world
@@ -66,6 +74,11 @@ class WatchedCommunicator final : public Communicator {
   std::uint64_t splits_ = 0;
   std::unique_ptr<Agreement> own_agreement_;
   Agreement* agreement_ = nullptr;  ///< of the parent where its workers are the same; nullptr: no agreement
+
+  std::mutex messages_;                           // of everything below: a thread may move messages
+  std::map<std::uint64_t, FlightRecord> coming_;  ///< receives under way, by the number of the record
+  std::uint64_t awaited_ = 0;                     ///< the one that `wait_` stands for
+  std::optional<FlightRecord> wait_;              ///< between begin_wait() and end_wait()
 };
 
 }  // namespace ballast

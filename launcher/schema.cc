@@ -194,6 +194,10 @@ void add_machine(std::vector<Key>& all) {
                set_coordinators,
                [](const CommSection& c) { return c.coordinators == 0 ? "\"all\"" : std::to_string(c.coordinators); });
   comm.boolean("share_memory", &CommSection::share_memory, {"", "Workers of one node share one copy of the weights"});
+  comm.text("sharding", &CommSection::sharding, {"optimizer", "gradients"},
+            {"",
+             "What a worker keeps for its own slices only. \"gradients\": sums a bucket as soon as every worker has it "
+             "and frees it: less memory, the same bits"});
   comm.text("reduction", &CommSection::reduction, {"ordered", "native"},
             {"",
              "cuda: how gradients are added. \"ordered\" gives the same bits on any number of GPUs; \"native\" leaves "

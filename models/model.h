@@ -48,6 +48,9 @@ struct ParameterMemory {
   ConstDeviceSpan compute_values;  ///< bf16; empty in f32 models
   DeviceSpan gradients;            ///< f32, accumulated into; empty for evaluation
   bool fresh = false;              ///< gradients hold nothing yet: backward begins them
+  /// Called by forward before an operation reads values: returns when those below flat offset `end` are there. Empty:
+  /// all are.
+  std::function<void(std::int64_t end)> wait_for_values = {};
 };
 
 /// Called by backward whenever the end of the gradient buffer grows final: gradients at flat offsets >= `offset` will

@@ -59,7 +59,9 @@ LossSums PlannedGraph::forward_backward(const Batch& batch, const ParameterMemor
                                         float statistic_scale, const GradientsReady& ready,
                                         const std::function<void()>& forward_done) {
   const bool later = graph_.loss().traits.loss_in_backward;
-  run_forward(batch, Mode::kTrain, memory, graph_.nodes().size() - (later ? 1 : 0));
+  const std::size_t last = graph_.nodes().size() - 1;
+  run_forward(batch, Mode::kTrain, memory, later ? last : last + 1);
+  if (later) wait_for_parameters(last, memory);
   if (forward_done) forward_done();
   run_backward(batch, memory, loss_scale, statistic_scale, ready);
   backend_->synchronize();
@@ -72,6 +74,7 @@ void PlannedGraph::run_forward(const Batch& batch, Mode mode, const ParameterMem
   upload_inputs(batch);
   loss_ = {};
   for (std::size_t i = 0; i < operations; ++i) {
+    wait_for_parameters(i, memory);
     const Stopwatch watch(seconds_[i].forward);
     Frame frame = frame_of(i, batch.samples, memory, /*again=*/false);
     frame.dropout = dropout_of(i, batch);
@@ -82,6 +85,16 @@ void PlannedGraph::run_forward(const Batch& batch, Mode mode, const ParameterMem
   holds_ = mode == Mode::kTrain ? Holds::kTrained : Holds::kEvaluated;
   samples_ = batch.samples;
   memory_ = memory;
+}
+
+void PlannedGraph::wait_for_parameters(std::size_t index, const ParameterMemory& memory) const {
+  if (!memory.wait_for_values) return;
+  std::int64_t end = 0;
+  for (const int number : graph_.nodes()[index].parameters) {
+    const Parameter& parameter = graph_.parameters()[number];
+    end = std::max(end, parameter.offset + parameter.size);
+  }
+  if (end > 0) memory.wait_for_values(end);
 }
 
 void PlannedGraph::backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,

@@ -42,6 +42,7 @@ class PlannedGraph {
   void run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory, std::size_t operations);
   void run_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
                     const GradientsReady& ready);
+  void wait_for_parameters(std::size_t node, const ParameterMemory& memory) const;
   void check_memory(const ParameterMemory& memory, bool gradients) const;
   /// `again`: as backward and a second forward see the tensors.
   [[nodiscard]] Frame frame_of(std::size_t node, std::int64_t samples, const ParameterMemory& memory, bool again) const;

@@ -71,7 +71,8 @@ struct CommSection {
   double bucket_mib = 8.0;
   std::int64_t coordinators = 0;  ///< 0 = "all"
   bool share_memory = true;
-  std::string reduction = "ordered";  ///< "ordered" | "native": as the devices' library adds
+  std::string sharding = "optimizer";  ///< "optimizer" | "gradients": what a worker keeps of its slices only
+  std::string reduction = "ordered";   ///< "ordered" | "native": as the devices' library adds
 };
 struct EvaluateSection {
   std::int64_t every = 0;     ///< steps; 0: only at the end

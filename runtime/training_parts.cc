@@ -22,6 +22,7 @@ SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
           .coordinators = static_cast<int>(config.comm.coordinators),
           .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
           .share_memory = config.comm.share_memory,
+          .free_gradients = config.comm.sharding == "gradients",
           .plugins = config.compute.plugins,
           .native = config.comm.reduction == "native",
           .timeout_seconds = config.watch.timeout};

@@ -27,7 +27,12 @@ struct TrainingParts {
   TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world,
                 std::unique_ptr<Backend> backend_of_worker);
 
-  [[nodiscard]] ParameterMemory values() const { return {reduction->values(), reduction->compute_values(), {}}; }
+  [[nodiscard]] ParameterMemory values() const {
+    return {.values = reduction->values(),
+            .compute_values = reduction->compute_values(),
+            .gradients = {},
+            .wait_for_values = [this](std::int64_t end) { reduction->wait_for_values(end); }};
+  }
 
   std::unique_ptr<Backend> backend;
   Model model;

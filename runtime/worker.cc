@@ -56,9 +56,10 @@ void Worker::compute_gradients(std::int64_t step, StepTotals& totals) {
     const DeviceSpan gradients = gradients_.gradients(shard);
     if (piece == pieces_.end() || piece->shard != shard) backend_.zero(gradients);  // an empty shard
     for (; piece != pieces_.end() && piece->shard == shard; ++piece) {
-      compute_micro_batch(step, *piece, shard + 1 == mine.end, totals);
+      const bool ends_shard = piece + 1 == pieces_.end() || (piece + 1)->shard != shard;
+      compute_micro_batch(step, *piece, ends_shard, totals);
     }
-    if (shard + 1 == mine.end) gradients_.gradients_ready(0);
+    gradients_.gradients_ready(0);
     gradients_.shard_done(shard);
   }
   if (pieces_.empty() && !next_pieces_.empty()) reader_.request(next_pieces_.front().indices);
@@ -79,25 +80,29 @@ void Worker::cut_step(std::int64_t step, std::vector<MicroBatch>& pieces) const 
   }
 }
 
-void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool last, StepTotals& totals) {
-  const bool ends_step = &piece == &pieces_.back();
+void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool ends_shard, StepTotals& totals) {
   clock_.enter(Phase::kData);
   const Samples& samples = reader_.take();
-  const MicroBatch* next = !ends_step ? &piece + 1 : next_pieces_.empty() ? nullptr : &next_pieces_.front();
+  const MicroBatch* next = &piece != &pieces_.back() ? &piece + 1
+                           : next_pieces_.empty()    ? nullptr
+                                                     : &next_pieces_.front();
   if (next != nullptr) reader_.request(next->indices);
 
   const double size = static_cast<double>(plan_.batch_size(step));
   const auto loss_scale = static_cast<float>(1.0 / (size * static_cast<double>(model_.input().targets_per_sample)));
   const bool begins_shard = &piece == &pieces_.front() || (&piece - 1)->shard != piece.shard;
   const ParameterMemory memory{gradients_.values(), gradients_.compute_values(), gradients_.gradients(piece.shard),
-                               begins_shard};
+                               begins_shard, [this](std::int64_t end) {
+                                 clock_.enter(Phase::kCommunication);
+                                 gradients_.wait_for_values(end);
+                                 clock_.enter(Phase::kForward);
+                               }};
   const Batch batch = batch_of(samples, static_cast<std::int64_t>(piece.indices.size()), step, piece.first);
   const GradientsReady keep = [](std::int64_t) {};
   const GradientsReady send = [this](std::int64_t offset) { gradients_.gradients_ready(offset); };
   clock_.enter(Phase::kForward);
-  const LossSums sums =
-      model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size),
-                              last && ends_step ? send : keep, [this] { clock_.enter(Phase::kBackward); });
+  const LossSums sums = model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size),
+                                                ends_shard ? send : keep, [this] { clock_.enter(Phase::kBackward); });
   const auto at = static_cast<std::size_t>(piece.shard);
   totals.loss[at] += sums.loss;
   totals.rows[at] += static_cast<double>(sums.rows);

@@ -40,7 +40,7 @@ class Worker {
     std::vector<std::int64_t> indices;
   };
   void cut_step(std::int64_t step, std::vector<MicroBatch>& pieces) const;
-  void compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool last, StepTotals& totals);
+  void compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool ends_shard, StepTotals& totals);
 
   Model& model_;
   Backend& backend_;

@@ -60,6 +60,8 @@ std::string name_of(const FlightRecord& record) {
       return "message" + amount(record) + " to " + partner;
     case FlightCall::kReceive:
       return "message" + amount(record) + " from " + partner;
+    case FlightCall::kMessages:
+      return "messages";
   }
   return "call of an unknown kind";
 }

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <mutex>
 
 #include "comm/flight_recorder.h"
 #include "compute/error.h"
@@ -87,13 +88,25 @@ void FlightRecorder::describe_worker(const FlightRecorderOptions& options) {
 }
 
 void FlightRecorder::enter(std::string_view phase) {
+  const std::lock_guard lock(mutex_);
   phase_ = {};
   std::copy_n(phase.begin(), std::min(phase.size(), phase_.size() - 1), phase_.begin());
   put_text(header().phase, phase_);
   put(header().progress_ns, monotonic_ns());
 }
 
+std::int64_t FlightRecorder::step() const {
+  const std::lock_guard lock(mutex_);
+  return step_;
+}
+
+void FlightRecorder::allow(std::uint16_t patience) {
+  const std::lock_guard lock(mutex_);
+  patience_ = patience;
+}
+
 void FlightRecorder::begin_step(std::int64_t step) {
+  const std::lock_guard lock(mutex_);
   step_ = step;
   put(header().step, step);
 }
@@ -115,6 +128,11 @@ void FlightRecorder::store(const FlightRecord& record) {
 }
 
 void FlightRecorder::post(FlightRecord& record, bool blocks) {
+  const std::lock_guard lock(mutex_);
+  post_locked(record, blocks);
+}
+
+void FlightRecorder::post_locked(FlightRecord& record, bool blocks) {
   record.number = ++number_;
   record.step = step_;
   record.phase = phase_;
@@ -128,7 +146,8 @@ void FlightRecorder::post(FlightRecord& record, bool blocks) {
 }
 
 void FlightRecorder::block(FlightRecord& record) {
-  if (!holds(record.number)) return post(record, true);
+  const std::lock_guard lock(mutex_);
+  if (!holds(record.number)) return post_locked(record, true);
   record.phase = phase_;
   record.patience = patience_;
   record.blocked_ns = monotonic_ns();
@@ -137,6 +156,7 @@ void FlightRecorder::block(FlightRecord& record) {
 }
 
 void FlightRecorder::end(const FlightRecord& record) {
+  const std::lock_guard lock(mutex_);
   const std::int64_t now = monotonic_ns();
   constexpr std::size_t kDoneWord = offsetof(FlightRecord, done_ns) / sizeof(std::uint64_t);
   if (holds(record.number)) put(words_of(record.number)[kDoneWord], static_cast<std::uint64_t>(now));

@@ -1,6 +1,7 @@
 #include "comm/watched_communicator.h"
 
 #include <cstring>
+#include <functional>
 #include <numeric>
 #include <span>
 #include <utility>
@@ -61,15 +62,17 @@ class Recorded {
 
 class WatchedRequest final : public Request {
  public:
-  WatchedRequest(std::unique_ptr<Request> inner, FlightRecorder& recorder, const FlightRecord& record)
-      : inner_(std::move(inner)), recorder_(recorder), record_(record) {}
+  /// `on_done` may be empty.
+  WatchedRequest(std::unique_ptr<Request> inner, FlightRecorder& recorder, const FlightRecord& record,
+                 std::function<void()> on_done)
+      : inner_(std::move(inner)), recorder_(recorder), record_(record), on_done_(std::move(on_done)) {}
   WatchedRequest(const WatchedRequest&) = delete;
   WatchedRequest& operator=(const WatchedRequest&) = delete;
   ~WatchedRequest() override {
     if (done_) return;
     recorder_.block(record_);
-    const Recorded recorded(recorder_, record_);
     inner_.reset();
+    end();
   }
   void wait() override {
     if (test()) return;
@@ -77,18 +80,25 @@ class WatchedRequest final : public Request {
     const Recorded recorded(recorder_, record_);
     inner_->wait();
     done_ = true;
+    if (on_done_) on_done_();
   }
   bool test() override {
     if (done_) return true;
     done_ = inner_->test();
-    if (done_) recorder_.end(record_);
+    if (done_) end();
     return done_;
   }
 
  private:
+  void end() {
+    recorder_.end(record_);
+    if (on_done_) on_done_();
+  }
+
   std::unique_ptr<Request> inner_;
   FlightRecorder& recorder_;
   FlightRecord record_;
+  std::function<void()> on_done_;
   bool done_ = false;
 };
 
@@ -184,12 +194,43 @@ FlightRecord WatchedCommunicator::message(FlightCall call, std::size_t bytes, in
 
 std::unique_ptr<Request> WatchedCommunicator::send(std::span<const std::byte> bytes, int to, int tag) {
   const FlightRecord record = message(FlightCall::kSend, bytes.size(), to, tag);
-  return std::make_unique<WatchedRequest>(inner_.send(bytes, to, tag), recorder_, record);
+  return std::make_unique<WatchedRequest>(inner_.send(bytes, to, tag), recorder_, record, nullptr);
 }
 
 std::unique_ptr<Request> WatchedCommunicator::receive(std::span<std::byte> bytes, int from, int tag) {
   const FlightRecord record = message(FlightCall::kReceive, bytes.size(), from, tag);
-  return std::make_unique<WatchedRequest>(inner_.receive(bytes, from, tag), recorder_, record);
+  {
+    const std::lock_guard lock(messages_);
+    coming_.emplace(record.number, record);
+  }
+  return std::make_unique<WatchedRequest>(inner_.receive(bytes, from, tag), recorder_, record,
+                                          [this, number = record.number] { received(number); });
+}
+
+void WatchedCommunicator::begin_wait() {
+  const std::lock_guard lock(messages_);
+  wait_for_oldest();
+}
+
+void WatchedCommunicator::end_wait() {
+  const std::lock_guard lock(messages_);
+  if (wait_) recorder_.end(*wait_);
+  wait_.reset();
+}
+
+void WatchedCommunicator::wait_for_oldest() {
+  wait_ = coming_.empty() ? FlightRecord{.group = id_, .call = FlightCall::kMessages} : coming_.begin()->second;
+  awaited_ = wait_->number;
+  recorder_.post(*wait_, true);
+}
+
+// What was waited for is here: the worker now waits for the next one, and has not waited for that before.
+void WatchedCommunicator::received(std::uint64_t number) {
+  const std::lock_guard lock(messages_);
+  coming_.erase(number);
+  if (!wait_ || number != awaited_) return;
+  recorder_.end(*wait_);
+  wait_for_oldest();
 }
 
 std::unique_ptr<Communicator> WatchedCommunicator::split(int colour) {

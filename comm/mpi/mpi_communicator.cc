@@ -50,6 +50,12 @@ MpiCommunicator::~MpiCommunicator() {
   if (finalized == 0 && std::uncaught_exceptions() == exceptions_) MPI_Comm_free(&group_);
 }
 
+bool MpiCommunicator::concurrent() const {
+  int level = MPI_THREAD_SINGLE;
+  check_mpi(MPI_Query_thread(&level));
+  return level == MPI_THREAD_MULTIPLE;
+}
+
 void MpiCommunicator::barrier() {
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibarrier(group_, &request));

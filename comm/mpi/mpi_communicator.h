@@ -25,6 +25,7 @@ class MpiCommunicator final : public Communicator {
 
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return size_; }
+  [[nodiscard]] bool concurrent() const override;
   void barrier() override;
   void broadcast(std::span<std::byte> bytes, int root) override;
   void all_reduce(std::span<std::int64_t> values, Reduction reduction) override;

@@ -21,6 +21,8 @@ void set_library_defaults() {
   setenv("OMPI_MCA_mpi_yield_when_idle", "1", kKeep);  // NOLINT(concurrency-mt-unsafe)
   // Open MPI's crash handler takes locks that the crashed thread may hold, and then the job hangs instead of ending.
   setenv("OMPI_MCA_opal_signal", "", kKeep);  // NOLINT(concurrency-mt-unsafe)
+  // Over TCP, a piece of Transfers (256 KiB) and its header leave without a handshake.
+  setenv("OMPI_MCA_btl_tcp_eager_limit", "270336", kKeep);  // NOLINT(concurrency-mt-unsafe)
 }
 
 }  // namespace
@@ -31,7 +33,7 @@ MpiSession::MpiSession(int& argc, char**& argv) : exceptions_(std::uncaught_exce
   require(initialised == 0, "MpiSession: MPI was initialised before; there is one session per process");
   set_library_defaults();
   int provided = 0;
-  check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
+  check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided));
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
   std::set_terminate(&end_job_from_terminate);
   if (provided < MPI_THREAD_FUNNELED) abort(Error("this MPI library does not allow threads (MPI_THREAD_FUNNELED)"));

@@ -75,6 +75,7 @@ class MappedSegments final : public SharedSegments {
     const auto r = static_cast<std::size_t>(rank);
     return mappings_[r].bytes(bytes_[r]);
   }
+  void discard(std::span<std::byte> part) override { discard_pages(part); }
 
  private:
   std::vector<Mapping> mappings_;
@@ -148,6 +149,15 @@ std::string agreed_cause(Communicator& node, const std::string& mine) {
 }
 
 }  // namespace
+
+void discard_pages(std::span<std::byte> part) {
+  void* start = part.data();
+  std::size_t space = part.size();
+  if (std::align(kPage, kPage, start, space) == nullptr) return;
+  const std::size_t bytes = space / kPage * kPage;
+  if (madvise(start, bytes, MADV_REMOVE) == 0) return;
+  madvise(start, bytes, MADV_DONTNEED);  // private memory. Where the system refuses both, the memory is kept
+}
 
 std::unique_ptr<SharedSegments> share_with_nobody(std::int64_t bytes) {
   const std::int64_t size = to_pages(std::max<std::int64_t>(bytes, 1));

@@ -5,11 +5,15 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "comm/communicator.h"
 
 namespace ballast {
+
+/// madvise over the whole pages of `part`: shared memory is freed for everyone who maps it.
+void discard_pages(std::span<std::byte> part);
 
 /// For a group of one: private memory, in huge pages where the kernel has them.
 [[nodiscard]] std::unique_ptr<SharedSegments> share_with_nobody(std::int64_t bytes);

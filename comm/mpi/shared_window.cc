@@ -23,6 +23,7 @@ class WindowSegments final : public SharedSegments {
     if (std::uncaught_exceptions() == exceptions_) MPI_Win_free(&window_);  // collective: never while unwinding
   }
   [[nodiscard]] std::span<std::byte> of(int rank) const override { return segments_[static_cast<std::size_t>(rank)]; }
+  void discard(std::span<std::byte> part) override { discard_pages(part); }
 
  private:
   MPI_Win window_;

@@ -1,8 +1,17 @@
 #include "comm/split/node_allreduce.h"
 
+#include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 namespace ballast {
+namespace {
+
+constexpr int kBucketsAhead = 16;  ///< how many finished buckets a worker keeps before it waits for its neighbours
+constexpr auto kNap = std::chrono::microseconds(50);
+
+}  // namespace
 
 NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_t flat_size,
                               std::vector<Block> blocks_given, bool bf16, const SplitAllReduceOptions& options)
@@ -13,6 +22,7 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
       partition(cut_buckets(blocks, options.bucket_bytes, coordinator_ranks(options.coordinators, world.size()))),
       fragments(all_fragments(world.size(), options.shards)),
       memory(*node, flat_size, bf16, fragments[static_cast<std::size_t>(world.rank())].buffers),
+      transfers(*group),
       sums(parts(backend), plan_sums(topology, partition, fragments, options.shards)),
       values(parts(backend), blocks) {}
 
@@ -21,46 +31,101 @@ NodeAllReduce::NodeAllReduce(Communicator& world, Backend& backend, std::int64_t
     : backend_(backend),
       shared_(new Shared(world, backend, flat_size, std::move(blocks), bf16, options)),
       gradients_(backend, shards_of(world.rank(), world.size(), options.shards), options.shards, my_buffers(),
-                 shared_->partition),
+                 shared_->partition, options.free_gradients ? freed_when_added() : nullptr),
       slice_parts_(blocks_in(my_slices(), shared_->blocks)),
-      squares_(shared_->blocks.size(), 0.0) {}
+      squares_(shared_->blocks.size(), 0.0),
+      free_gradients_(options.free_gradients) {}
+
+ShardGradients::Added NodeAllReduce::freed_when_added() const {
+  return [this](int buffer, ElementRange elements) {
+    backend_.synchronize();
+    shared_->memory.discard_gradients(buffer, elements.begin, elements.end);
+  };
+}
+
+int NodeAllReduce::buffers() const {
+  return shared_->fragments[static_cast<std::size_t>(shared_->group->rank())].buffers;
+}
 
 std::vector<DeviceSpan> NodeAllReduce::my_buffers() const {
-  const int count = shared_->fragments[static_cast<std::size_t>(shared_->group->rank())].buffers;
-  std::vector<DeviceSpan> buffers;
-  buffers.reserve(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) buffers.push_back(shared_->memory.gradients(shared_->node->rank(), i));
-  return buffers;
+  std::vector<DeviceSpan> spans;
+  for (int i = 0; i < buffers(); ++i) spans.push_back(shared_->memory.gradients(shared_->node->rank(), i));
+  return spans;
 }
 
 void NodeAllReduce::begin_step() {
   gradients_.begin_step();
   shared_->sums.begin_step();
+  next_slice_ = 0;
+  freed_ = 0;
 }
 
-void NodeAllReduce::gradients_ready(std::int64_t offset) { shared_->sums.finished(gradients_.ready_buckets(offset)); }
+void NodeAllReduce::gradients_ready(std::int64_t offset) {
+  const int ready = gradients_.ready_buckets(offset);
+  shared_->sums.finished(ready);
+  if (!free_gradients_) return;
+  sum_and_free(ready);
+  while (ready > freed_ + kBucketsAhead) {
+    std::this_thread::sleep_for(kNap);
+    shared_->sums.finished(ready);
+    sum_and_free(ready);
+  }
+}
+
+void NodeAllReduce::sum_next_slice() {
+  const auto at = static_cast<std::size_t>(next_slice_);
+  const Slice& slice = my_slices()[at];
+  shared_->sums.sum_slice(next_slice_++, sum().subspan(slice.begin, slice.end - slice.begin), slice_parts_[at],
+                          std::span(squares_).subspan(static_cast<std::size_t>(slice.first_block),
+                                                      static_cast<std::size_t>(slice.block_count)));
+}
+
+void NodeAllReduce::sum_and_free(int ready) {
+  const auto my_next_bucket = [&] {
+    const auto at = static_cast<std::size_t>(next_slice_);
+    return at < my_slices().size() ? my_slices()[at].bucket : shared_->partition.buckets();
+  };
+  const int finished = std::min(ready, shared_->sums.finished_on_node());
+  while (my_next_bucket() < finished && shared_->sums.arrived(next_slice_)) sum_next_slice();
+  backend_.synchronize();
+  shared_->sums.summed(my_next_bucket());
+  for (const int end = shared_->sums.summed_on_node(); freed_ < end; ++freed_) free_bucket(freed_);
+}
+
+void NodeAllReduce::free_bucket(int bucket) {
+  const ElementRange all = shared_->partition.range_of(bucket, sum().size);
+  std::int64_t begin = all.begin;
+  for (const Slice& slice : my_slices()) {
+    if (slice.bucket != bucket) continue;
+    shared_->memory.discard_gradients(0, begin, slice.begin);
+    begin = slice.end;
+  }
+  shared_->memory.discard_gradients(0, begin, all.end);
+  for (int buffer = 1; buffer < buffers(); ++buffer) {
+    shared_->memory.discard_gradients(buffer, all.begin, all.end);
+  }
+}
 
 void NodeAllReduce::reduce() {
   gradients_.begin_reduce();
   shared_->sums.finished(shared_->partition.buckets());
   backend_.synchronize();
   shared_->node->barrier();
+  shared_->values.expect();
   shared_->sums.finished_by_all();
-  for (std::size_t i = 0; i < my_slices().size(); ++i) {
-    const Slice& slice = my_slices()[i];
-    shared_->sums.sum_slice(static_cast<int>(i), sum().subspan(slice.begin, slice.end - slice.begin), slice_parts_[i],
-                            std::span(squares_).subspan(static_cast<std::size_t>(slice.first_block),
-                                                        static_cast<std::size_t>(slice.block_count)));
-  }
+  while (next_slice_ < static_cast<int>(my_slices().size())) sum_next_slice();
   backend_.synchronize();
+  shared_->transfers.wait_for_sends();
 }
 
 void NodeAllReduce::publish() {
   gradients_.begin_publish();
   backend_.synchronize();
-  shared_->values.run();
-  shared_->sums.wait_for_sends();
+  shared_->transfers.wait_for_sends();  // of values, where this is not the first publish() since reduce()
+  shared_->values.start();
   shared_->node->barrier();
+  if (!free_gradients_) return;
+  for (int buffer = 0; buffer < buffers(); ++buffer) shared_->memory.discard_gradients(buffer, 0, sum().size);
 }
 
 }  // namespace ballast

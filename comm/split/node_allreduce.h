@@ -15,22 +15,27 @@
 
 namespace ballast {
 
-/// Deletes, unless an exception that was not there at the beginning is on its way out.
+/// Deletes, unless an exception that was not there at the beginning is on its way out: stops the object then.
 struct KeepWhenUnwinding {
   int exceptions = std::uncaught_exceptions();
   template <typename T>
   void operator()(T* object) const {
-    if (std::uncaught_exceptions() <= exceptions) delete object;
+    if (std::uncaught_exceptions() <= exceptions) {
+      delete object;
+    } else {
+      object->stop();
+    }
   }
 };
 
 /// Who may touch what, and when:
 ///  * My gradient memory: I write it from begin_step() to the last gradients_ready(). Neighbours read it until their
-///    publish(), whose barrier lies before my next begin_step(). The sum goes to buffer 0 of its owner, at elements
-///    that only the owner reads.
+///    publish(), whose barrier lies before my next begin_step(); with free_gradients, buckets that they have counted in
+///    NodeMemory::summed_buckets() not any more. The sum goes to buffer 0 of its owner, at elements that only the owner
+///    reads.
 ///  * The node's values: read by all until reduce(), whose barrier lies before every update on this node; written
-///    between reduce() and publish() by the owners, and inside publish() by the contacts that receive from other nodes;
-///    disjoint slices all.
+///    between reduce() and publish() by the owners, and from then until wait_for_values() has returned by the contacts
+///    that receive from other nodes; disjoint slices all.
 class NodeAllReduce final : public SplitAllReduce {
  public:
   /// See make_split_allreduce.
@@ -52,15 +57,17 @@ class NodeAllReduce final : public SplitAllReduce {
   void gradients_ready(std::int64_t offset) override;
   void reduce() override;
   void publish() override;
+  void wait_for_values(std::int64_t end) override { shared_->values.wait_for(end); }
 
  private:
   /// What others read and write, or what waits for others when it is destroyed.
   struct Shared {
     Shared(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks_given, bool bf16,
            const SplitAllReduceOptions& options);
-    [[nodiscard]] SplitParts parts(Backend& backend) const {
-      return {*group, *node, backend, topology, partition, memory};
+    [[nodiscard]] SplitParts parts(Backend& backend) {
+      return {transfers, *node, backend, topology, partition, memory};
     }
+    void stop() { transfers.stop(); }
 
     std::vector<Block> blocks;
     std::unique_ptr<Communicator> group;
@@ -69,11 +76,18 @@ class NodeAllReduce final : public SplitAllReduce {
     Partition partition;
     std::vector<Fragments> fragments;
     NodeMemory memory;
+    Transfers transfers;
     SumExchange sums;
     ValueExchange values;
   };
 
+  [[nodiscard]] int buffers() const;
   [[nodiscard]] std::vector<DeviceSpan> my_buffers() const;
+  [[nodiscard]] ShardGradients::Added freed_when_added() const;
+  void sum_next_slice();
+  /// Sums what is complete and frees what the whole node is done with. `ready` of my buckets are final.
+  void sum_and_free(int ready);
+  void free_bucket(int bucket);
 
   Backend& backend_;
   /// A worker that fails ends with its process. Until then messages may still arrive in this memory, and waiting for
@@ -82,6 +96,9 @@ class NodeAllReduce final : public SplitAllReduce {
   ShardGradients gradients_;
   std::vector<std::vector<ElementRange>> slice_parts_;  ///< blocks of my slices, from the slice's begin
   std::vector<double> squares_;
+  bool free_gradients_;
+  int next_slice_ = 0;  ///< the first of mine that has no sum yet
+  int freed_ = 0;       ///< buckets
 };
 
 }  // namespace ballast

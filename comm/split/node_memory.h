@@ -11,7 +11,7 @@
 namespace ballast {
 
 /// Values are one copy per node, in memory of its first worker. Gradients are buffers of each worker, readable by its
-/// neighbours: `buffers` flat f32 buffers behind one page that holds the worker's count of finished buckets. All parts
+/// neighbours: `buffers` flat f32 buffers behind one page that holds the worker's counters. All parts
 /// are page-aligned and zero.
 class NodeMemory {
  public:
@@ -22,10 +22,19 @@ class NodeMemory {
   [[nodiscard]] DeviceSpan compute_values() const { return compute_values_; }
   /// `neighbour` is a rank of the node's communicator.
   [[nodiscard]] DeviceSpan gradients(int neighbour, int buffer) const;
+  /// Gives the pages of my own gradients at elements [begin, end) back to the system.
+  void discard_gradients(int buffer, std::int64_t begin, std::int64_t end);
   /// Written by its worker only, never falls: buckets finished since the beginning of the job.
-  [[nodiscard]] std::atomic_ref<std::int64_t> finished_buckets(int neighbour) const;
+  [[nodiscard]] std::atomic_ref<std::int64_t> finished_buckets(int neighbour) const { return counter(neighbour, 0); }
+  /// Likewise: buckets in which it has no more to do with anybody's gradients.
+  [[nodiscard]] std::atomic_ref<std::int64_t> summed_buckets(int neighbour) const { return counter(neighbour, 2); }
+  /// Likewise: messages with new values that it has received.
+  [[nodiscard]] std::atomic_ref<std::int64_t> arrived_values(int neighbour) const { return counter(neighbour, 1); }
 
  private:
+  [[nodiscard]] std::atomic_ref<std::int64_t> counter(int neighbour, int number) const;
+
+  int rank_;
   std::int64_t flat_size_;
   std::unique_ptr<SharedSegments> value_segments_;
   std::unique_ptr<SharedSegments> gradient_segments_;

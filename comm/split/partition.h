@@ -13,6 +13,11 @@ struct Partition {
   std::vector<Slice> slices;         ///< by bucket, then by owner: one per bucket and coordinator
   std::vector<std::int64_t> begins;  ///< by bucket: its first flat element; falling
   [[nodiscard]] int buckets() const { return static_cast<int>(begins.size()); }
+  /// Flat elements of bucket `bucket`; the first one reaches to the end of the buffer, `flat_size`.
+  [[nodiscard]] ElementRange range_of(int bucket, std::int64_t flat_size) const {
+    const auto at = static_cast<std::size_t>(bucket);
+    return {begins[at], at == 0 ? flat_size : begins[at - 1]};
+  }
 };
 
 /// Ranks floor(i * workers / K), rising; K = `coordinators`, or `workers` where that is 0 or more than `workers`.

@@ -7,8 +7,13 @@
 namespace ballast {
 
 ShardGradients::ShardGradients(Backend& backend, ShardRange mine, int shards, std::vector<DeviceSpan> buffers,
-                               const Partition& partition)
-    : backend_(backend), mine_(mine), buffers_(std::move(buffers)), partition_(partition), stack_(shards) {}
+                               const Partition& partition, Added added)
+    : backend_(backend),
+      mine_(mine),
+      buffers_(std::move(buffers)),
+      partition_(partition),
+      added_(std::move(added)),
+      stack_(shards) {}
 
 void ShardGradients::begin_step() {
   require(phase_ == Phase::kIdle, "SplitAllReduce: begin_step() before the last step's publish()");
@@ -31,18 +36,21 @@ DeviceSpan ShardGradients::of(int shard) {
 
 void ShardGradients::shard_done(int shard) {
   require(open_shard_ == shard, "SplitAllReduce: shard_done() without gradients()");
+  if (!last_shard()) {  // the last one's additions are part of the final sum
+    ready_buckets(0);
+    stack_.merge(stack_.mergeable());
+    ready_ = 0;
+  }
   open_shard_ = -1;
   ++next_shard_;
-  if (next_shard_ == mine_.end) return;  // its additions are part of the final sum
-  const int count = stack_.mergeable();
-  if (count > 1) add_top(count);
-  stack_.merge(count);
 }
 
 int ShardGradients::ready_buckets(std::int64_t offset) {
-  require(next_shard_ + 1 >= mine_.end, "SplitAllReduce: gradients_ready() before the last shard");
+  const int before = ready_;
   while (ready_ < partition_.buckets() && offset <= partition_.begins[static_cast<std::size_t>(ready_)]) ++ready_;
-  return ready_;
+  if (last_shard()) return ready_;
+  add_ready(before);
+  return 0;
 }
 
 void ShardGradients::begin_reduce() {
@@ -56,12 +64,22 @@ void ShardGradients::begin_publish() {
   phase_ = Phase::kIdle;
 }
 
-/// Adds the `count` partial sums on top of the stack into the lowest of them.
-void ShardGradients::add_top(int count) {
-  const auto bottom = static_cast<std::ptrdiff_t>(stack_.sums().size()) - count;
+void ShardGradients::add_ready(int before) {
+  const int count = stack_.mergeable();
+  if (count < 2) return;
+  const int depth = static_cast<int>(stack_.sums().size());
+  const int bottom = depth - count;
   const std::vector<ShardRange> ranges(stack_.sums().begin() + bottom, stack_.sums().end());
-  const std::vector<ConstDeviceSpan> sums(buffers_.begin() + bottom, buffers_.begin() + bottom + count);
-  backend_.ordered_sum(sums, subtree_program(ranges), buffer(static_cast<int>(bottom)));
+  const std::vector<int> program = subtree_program(ranges);
+  for (int bucket = before; bucket < ready_; ++bucket) {
+    const ElementRange elements = partition_.range_of(bucket, buffer(0).size);
+    std::vector<ConstDeviceSpan> sums;
+    for (int i = bottom; i < depth; ++i) {
+      sums.push_back(buffer(i).subspan(elements.begin, elements.end - elements.begin));
+    }
+    backend_.ordered_sum(sums, program, buffer(bottom).subspan(elements.begin, elements.end - elements.begin));
+    for (int i = bottom + 1; i < depth && added_; ++i) added_(i, elements);
+  }
 }
 
 }  // namespace ballast

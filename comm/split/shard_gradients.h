@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "comm/split/partition.h"
@@ -11,18 +12,23 @@
 
 namespace ballast {
 
-/// Adds up the worker's shards in the tree's shape as they are done. Throws Error where a call is out of order.
+/// Adds up the worker's shards in the tree's shape, bucket by bucket as backward completes them. Throws Error where a
+/// call is out of order.
 class ShardGradients {
  public:
-  /// `buffers`: as many as fragments_of(mine, shards) says. `partition` must outlive it.
+  /// Called for elements of a buffer that were added to a lower one.
+  using Added = std::function<void(int buffer, ElementRange elements)>;
+
+  /// `buffers`: as many as fragments_of(mine, shards) says. `partition` must outlive it. `added` may be empty.
   ShardGradients(Backend& backend, ShardRange mine, int shards, std::vector<DeviceSpan> buffers,
-                 const Partition& partition);
+                 const Partition& partition, Added added = {});
 
   void begin_step();
   [[nodiscard]] DeviceSpan of(int shard);  ///< holds anything at the first call for a shard
   void shard_done(int shard);
-  /// How many buckets are final in my memory, now that everything from `offset` on is.
-  [[nodiscard]] int ready_buckets(std::int64_t offset);
+  /// The open shard's elements from `offset` on are final. Returns how many buckets are final in my memory: none before
+  /// the last shard.
+  int ready_buckets(std::int64_t offset);
   void begin_reduce();
   void begin_publish();
   [[nodiscard]] bool reduced() const { return phase_ == Phase::kReduced; }
@@ -33,17 +39,20 @@ class ShardGradients {
  private:
   enum class Phase : std::uint8_t { kIdle, kGradients, kReduced };
 
-  void add_top(int count);
+  [[nodiscard]] bool last_shard() const { return next_shard_ + 1 >= mine_.end; }
+  /// Adds what is ready of the partial sums on top of the stack into the lowest of them.
+  void add_ready(int before);
 
   Backend& backend_;
   ShardRange mine_;
   std::vector<DeviceSpan> buffers_;
   const Partition& partition_;
+  Added added_;
   ShardStack stack_;
   Phase phase_ = Phase::kIdle;
   int next_shard_ = 0;
   int open_shard_ = -1;
-  int ready_ = 0;  ///< buckets final in my memory
+  int ready_ = 0;  ///< buckets final in the open shard
 };
 
 }  // namespace ballast

@@ -11,13 +11,6 @@ namespace {
 constexpr int kSumTag = 1;
 constexpr std::int64_t kAlign = 16;  ///< elements: 64 bytes
 
-/// One test gives every transfer a turn. Finished requests at the front are skipped.
-void give_a_turn(const std::vector<std::unique_ptr<Request>>& requests) {
-  for (const auto& request : requests) {
-    if (!request->test()) return;
-  }
-}
-
 std::int64_t elements_of(const Slice& slice) { return slice.end - slice.begin; }
 
 }  // namespace
@@ -32,6 +25,8 @@ SumExchange::SumExchange(const SplitParts& parts, SumPlan plan) : parts_(parts),
   for (const Slice& slice : plan_.my_slices) {
     for (int i = 0; i < plan_.incoming_per_slice; ++i) incoming_offsets_.push_back(reserve(elements_of(slice)));
   }
+  arrived_ = std::vector<std::atomic<bool>>(incoming_offsets_.size());
+  to_leave_ = std::vector<std::atomic<int>>(plan_.outgoing.size());
   messages_ = parts_.node.share(message_elements_ * size_of(DType::kF32));
 }
 
@@ -57,39 +52,60 @@ std::size_t SumExchange::incoming_number(int slice, const Addend& addend) const 
 
 void SumExchange::begin_step() {
   next_bucket_ = 0;
-  finished_before_ = parts_.memory.finished_buckets(parts_.node.rank()).load(std::memory_order_relaxed);
-  receives_.clear();
-  receives_.resize(incoming_offsets_.size());
+  buckets_before_ = steps_++ * parts_.partition.buckets();
+  for (std::size_t bucket = 0; bucket < to_leave_.size(); ++bucket) {
+    to_leave_[bucket] = static_cast<int>(plan_.outgoing[bucket].size());
+  }
   for (int i = 0; i < static_cast<int>(my_slices().size()); ++i) {
     const Slice& slice = my_slices()[static_cast<std::size_t>(i)];
     for (const Addend& addend : plan_.addends) {
       if (addend.node < 0) continue;
       const int from = parts_.topology.contact(addend.node, slice.owner, slice.bucket);
       const std::size_t number = incoming_number(i, addend);
-      receives_[number] = parts_.world.receive(bytes_of(message_span(incoming_offsets_[number], slice)), from, kSumTag);
+      arrived_[number] = false;
+      parts_.transfers.receive(bytes_of(message_span(incoming_offsets_[number], slice)), from, kSumTag,
+                               [this, number] { arrived_[number] = true; });
     }
   }
 }
 
 void SumExchange::finished(int count) {
-  if (parts_.topology.nodes() == 1) return;
   const auto mine = parts_.memory.finished_buckets(parts_.node.rank());
-  if (mine.load(std::memory_order_relaxed) < finished_before_ + count) {
+  if (mine.load(std::memory_order_relaxed) < buckets_before_ + count) {
     parts_.backend.synchronize();
-    mine.store(finished_before_ + count, std::memory_order_release);
+    mine.store(buckets_before_ + count, std::memory_order_release);
   }
   send_finished_buckets();
-  give_a_turn(sends_);
-  give_a_turn(receives_);
+  parts_.transfers.turn();
 }
 
 void SumExchange::send_finished_buckets() {
-  std::int64_t finished = parts_.partition.buckets();
-  for (int neighbour = 0; neighbour < parts_.node.size(); ++neighbour) {
-    const std::int64_t theirs = parts_.memory.finished_buckets(neighbour).load(std::memory_order_acquire);
-    finished = std::min(finished, theirs - finished_before_);
-  }
+  const int finished = finished_on_node();
   while (next_bucket_ < finished) send_bucket(next_bucket_++);
+}
+
+int SumExchange::least_on_node(Counter counter) const {
+  std::int64_t least = parts_.partition.buckets();
+  for (int neighbour = 0; neighbour < parts_.node.size(); ++neighbour) {
+    const std::int64_t theirs = (parts_.memory.*counter)(neighbour).load(std::memory_order_acquire);
+    least = std::min(least, theirs - buckets_before_);
+  }
+  return static_cast<int>(least);
+}
+
+int SumExchange::finished_on_node() const { return least_on_node(&NodeMemory::finished_buckets); }
+
+int SumExchange::summed_on_node() const { return least_on_node(&NodeMemory::summed_buckets); }
+
+bool SumExchange::arrived(int index) const {
+  return std::all_of(plan_.addends.begin(), plan_.addends.end(),
+                     [&](const Addend& addend) { return addend.node < 0 || arrived_[incoming_number(index, addend)]; });
+}
+
+void SumExchange::summed(int count) {
+  const auto left = std::find_if(to_leave_.begin(), to_leave_.end(), [](const auto& messages) { return messages > 0; });
+  count = std::min(count, static_cast<int>(left - to_leave_.begin()));
+  parts_.memory.summed_buckets(parts_.node.rank()).store(buckets_before_ + count, std::memory_order_release);
 }
 
 void SumExchange::finished_by_all() {
@@ -115,7 +131,8 @@ void SumExchange::send_bucket(int bucket) {
   }
   parts_.backend.synchronize();
   for (std::size_t i = 0; i < messages.size(); ++i) {
-    sends_.push_back(parts_.world.send(bytes_of(ready[i]), messages[i].slice.owner, kSumTag));
+    parts_.transfers.send(bytes_of(ready[i]), messages[i].slice.owner, kSumTag,
+                          [&left = to_leave_[static_cast<std::size_t>(bucket)]] { --left; });
   }
 }
 
@@ -128,15 +145,10 @@ void SumExchange::sum_slice(int index, DeviceSpan sum, std::span<const ElementRa
       continue;
     }
     const std::size_t number = incoming_number(index, addend);
-    receives_[number]->wait();
+    parts_.transfers.wait_until([&] { return arrived_[number].load(); });
     sums.push_back(message_span(incoming_offsets_[number], slice));
   }
   parts_.backend.ordered_sum_and_squares(sums, plan_.program, sum, parts, squares);
-}
-
-void SumExchange::wait_for_sends() {
-  for (const auto& send : sends_) send->wait();
-  sends_.clear();
 }
 
 }  // namespace ballast

@@ -1,6 +1,7 @@
 // Defines: SplitParts, SumExchange: partial sums on their way to the coordinators on other nodes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -9,13 +10,14 @@
 #include "comm/communicator.h"
 #include "comm/split/node_memory.h"
 #include "comm/split/sum_plan.h"
+#include "comm/split/transfers.h"
 #include "compute/backend.h"
 
 namespace ballast {
 
 /// What a SplitAllReduce is made of; outlives its exchanges.
 struct SplitParts {
-  Communicator& world;  ///< a group of our own: its tags are ours
+  Transfers& transfers;  ///< of a group of our own: its tags are ours
   Communicator& node;
   Backend& backend;
   const Topology& topology;
@@ -33,21 +35,28 @@ class SumExchange {
   void finished(int count);
   /// After the node's barrier: sends the rest.
   void finished_by_all();
+  /// How many buckets every worker of the node has finished in this step.
+  [[nodiscard]] int finished_on_node() const;
+  /// Whether everything that my_slices()[index] adds up is here.
+  [[nodiscard]] bool arrived(int index) const;
+  /// My buckets below `count` are summed. Tells the node in how many of them I have no more to read or to send.
+  void summed(int count);
+  /// How many buckets no worker of the node has to do with any more: their gradients may go.
+  [[nodiscard]] int summed_on_node() const;
   /// Puts the sum over all shards of my_slices()[index] into `sum`, and the sums of squares of its `parts` into
   /// `squares`. Waits for what other nodes send.
   void sum_slice(int index, DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
-  /// Returns when the neighbours' gradients may be overwritten, as far as my messages are concerned.
-  void wait_for_sends();
-
   [[nodiscard]] const std::vector<Slice>& my_slices() const { return plan_.my_slices; }
 
  private:
+  using Counter = std::atomic_ref<std::int64_t> (NodeMemory::*)(int neighbour) const;
+  [[nodiscard]] int least_on_node(Counter counter) const;
   [[nodiscard]] std::int64_t reserve(std::int64_t elements);
   void send_finished_buckets();
   void send_bucket(int bucket);
   [[nodiscard]] ConstDeviceSpan local_span(const LocalSum& local, const Slice& slice) const;
   [[nodiscard]] DeviceSpan message_span(std::int64_t offset, const Slice& slice) const;
-  /// Numbers the incoming sums of all my slices: index of receives_ and incoming_offsets_.
+  /// Numbers the incoming sums of all my slices: index of arrived_ and incoming_offsets_.
   [[nodiscard]] std::size_t incoming_number(int slice, const Addend& addend) const;
 
   SplitParts parts_;
@@ -59,10 +68,11 @@ class SumExchange {
   std::int64_t message_elements_ = 0;
   std::unique_ptr<SharedSegments> messages_;
 
-  std::vector<std::unique_ptr<Request>> sends_;
-  std::vector<std::unique_ptr<Request>> receives_;
-  std::int64_t finished_before_ = 0;  ///< buckets of earlier steps
-  int next_bucket_ = 0;               ///< the first that was not sent yet
+  std::vector<std::atomic<bool>> arrived_;  ///< as incoming_offsets_
+  std::vector<std::atomic<int>> to_leave_;  ///< by bucket: messages that have not left
+  std::int64_t steps_ = 0;                  ///< begun
+  std::int64_t buckets_before_ = 0;         ///< of earlier steps
+  int next_bucket_ = 0;                     ///< the first that was not sent yet
 };
 
 }  // namespace ballast

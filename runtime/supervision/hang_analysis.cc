@@ -9,7 +9,7 @@ namespace {
 double seconds_between(std::int64_t begin, std::int64_t end) { return static_cast<double>(end - begin) * 1e-9; }
 
 bool is_message(const FlightRecord& record) {
-  return record.call == FlightCall::kSend || record.call == FlightCall::kReceive;
+  return record.call >= FlightCall::kSend;
 }
 
 bool same_wait(const FlightRecord& a, const FlightRecord& b) {

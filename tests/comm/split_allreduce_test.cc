@@ -62,6 +62,25 @@ TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWithoutSharedMemory) {
   }
 }
 
+TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereGradientsAreFreed) {
+  const int shards = GetParam();
+  StepsOptions options{.split = {.shards = shards, .free_gradients = true}, .bf16 = true};
+  const std::vector<std::uint32_t> expected = expected_steps(options);
+  for (int workers = 1; workers <= shards; ++workers) {
+    for (const int per_node : node_sizes(workers)) {
+      for (const int coordinators : {0, 1, 2}) {
+        for (const std::int64_t bucket_bytes : {std::int64_t{1}, std::int64_t{1500}, std::int64_t{1} << 40}) {
+          options.split.coordinators = coordinators;
+          options.split.bucket_bytes = bucket_bytes;
+          EXPECT_EQ(workers_that_differ(workers, per_node, options, expected), 0)
+              << workers << " workers, " << per_node << " per node, coordinators " << coordinators << ", bucket "
+              << bucket_bytes;
+        }
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Shards, SplitAllReduceOfShards, testing::Values(1, 2, 3, 4, 5, 8));
 
 TEST(SplitAllReduce, RefusesMoreWorkersThanShardsAndSaysBothRemedies) {

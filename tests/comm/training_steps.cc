@@ -168,6 +168,7 @@ class Training {
 
   /// The values as the forward pass of any worker may read them.
   [[nodiscard]] std::vector<float> seen() {
+    for (const Block& block : layout_.blocks) split_->wait_for_values(block.end);
     std::vector<float> values = download(split_->values());
     if (!bf16_) return values;
     const std::vector<float> halves = widened(split_->compute_values());
@@ -190,7 +191,6 @@ class Training {
 
   void compute(int step, int shard) {
     dawdle(world_.rank(), step);
-    const bool last = shard + 1 == split_->my_shards().end;
     const std::vector<float> values = seen();
     std::vector<float> gradients = download(split_->gradients(shard));
     for (const Block& b : layout_.blocks) std::fill(gradients.begin() + b.begin, gradients.begin() + b.end, 0.0F);
@@ -205,7 +205,7 @@ class Training {
         }
         backend_->upload(std::as_bytes(std::span(gradients).subspan(at, size)),
                          span.subspan(block->begin, block->end - block->begin));
-        if (last && micro == 1) split_->gradients_ready(block->begin);
+        if (micro == 1) split_->gradients_ready(block->begin);
       }
       backend_->synchronize();
     }

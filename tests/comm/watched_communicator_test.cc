@@ -210,6 +210,36 @@ TEST(WatchedCommunicator, RecordsWhatAWorkerWaitsFor) {
   });
 }
 
+TEST(WatchedCommunicator, ShowsTheOldestMessageThatIsMissingWhileAWorkerWaitsForAThread) {
+  run_workers(3, [](Communicator& plain) {
+    FlightRecorder recorder({.rank = plain.rank(), .workers = 3});
+    WatchedCommunicator world(plain, recorder, true);
+    std::vector<std::byte> first(100), second(200);
+    if (world.rank() == 0) {
+      const auto from_1 = world.receive(first, 1, 5);
+      const auto from_2 = world.receive(second, 2, 5);
+      {
+        const MessageWait wait(world);
+        EXPECT_EQ(recorder.log(0)->blocked->partner, 1);
+        plain.barrier();
+        while (!from_1->test()) std::this_thread::yield();
+        ASSERT_TRUE(recorder.log(0)->blocked);
+        EXPECT_EQ(recorder.log(0)->blocked->partner, 2);
+        plain.barrier();
+        while (!from_2->test()) std::this_thread::yield();
+        ASSERT_TRUE(recorder.log(0)->blocked);
+        EXPECT_EQ(recorder.log(0)->blocked->call, FlightCall::kMessages);
+      }
+      EXPECT_FALSE(recorder.log(0)->blocked);
+      return;
+    }
+    plain.barrier();
+    if (world.rank() == 1) world.send(first, 0, 5)->wait();
+    plain.barrier();
+    if (world.rank() == 2) world.send(second, 0, 5)->wait();
+  });
+}
+
 /// Sees what a worker's recorder says in the middle of a barrier that the other one enters late.
 TEST(WatchedCommunicator, ShowsAWorkerInACollectiveAsBlocked) {
   FlightRecorder recorder({.rank = 0, .workers = 2});

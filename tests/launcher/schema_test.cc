@@ -70,6 +70,7 @@ const std::map<std::string, std::string>& other_values() {
       {"comm.bucket_mib", "0.5"},
       {"comm.coordinators", "3"},
       {"comm.share_memory", "false"},
+      {"comm.sharding", "\"gradients\""},
       {"comm.reduction", "\"native\""},
       {"memory.recompute", "\"block\""},
       {"evaluate.every", "200"},

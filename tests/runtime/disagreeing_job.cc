@@ -26,6 +26,9 @@ class FaultyCommunicator final : public Communicator {
 
   [[nodiscard]] int rank() const override { return inner_.rank(); }
   [[nodiscard]] int size() const override { return inner_.size(); }
+  [[nodiscard]] bool concurrent() const override { return inner_.concurrent(); }
+  void begin_wait() override { inner_.begin_wait(); }
+  void end_wait() override { inner_.end_wait(); }
   void barrier() override { inner_.barrier(); }
   void broadcast(std::span<std::byte> bytes, int root) override { inner_.broadcast(bytes, root); }
   void all_reduce(std::span<std::int64_t> values, Reduction reduction) override {

@@ -118,6 +118,7 @@ class ThreadSegments final : public SharedSegments {
  public:
   explicit ThreadSegments(std::vector<std::span<std::byte>> segments) : segments_(std::move(segments)) {}
   [[nodiscard]] std::span<std::byte> of(int rank) const override { return segments_[static_cast<std::size_t>(rank)]; }
+  void discard(std::span<std::byte> part) override { std::fill(part.begin(), part.end(), std::byte{0}); }
 
  private:
   std::vector<std::span<std::byte>> segments_;
@@ -137,6 +138,7 @@ T value_of(const std::vector<std::byte>& bytes) {
 
 class ThreadCommunicator final : public Communicator {
  public:
+  [[nodiscard]] bool concurrent() const override { return true; }
   ThreadCommunicator(World& world, Group& group, int rank) : world_(world), group_(group), rank_(rank) {}
 
   [[nodiscard]] int rank() const override { return rank_; }

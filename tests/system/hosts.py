@@ -9,7 +9,7 @@ def missing():
     """Why hosts cannot be played here, or an empty text."""
     if os.getuid() != 0:
         return "playing several hosts needs root (network namespaces)"
-    for tool in ("ip", "unshare"):
+    for tool in ("ip", "tc", "unshare"):
         if not shutil.which(tool):
             return f"playing several hosts needs the program `{tool}`"
     probe = f"ballast-{os.getpid()}-probe"
@@ -21,10 +21,14 @@ def missing():
 
 
 class Hosts:
-    """A context manager. mpirun(slots) is the command that starts slots[i] workers on host i."""
+    """A context manager. mpirun(slots) is the command that starts slots[i] workers on host i.
 
-    def __init__(self, count, folder):
+    `rate`, in the words of tc ("1gbit"), limits each direction of each host's link; None: as fast as the kernel is.
+    """
+
+    def __init__(self, count, folder, rate=None):
         self.count = count
+        self.rate = rate
         self.names = [f"ballast-{os.getpid()}-h{i + 1}" for i in range(count)]
         self.switch = f"ballast-{os.getpid()}-switch"
         self.agent = pathlib.Path(folder) / "agent"
@@ -51,6 +55,9 @@ class Hosts:
             self._ip("-n", name, "addr", "add", f"10.99.0.{i + 1}/24", "dev", "eth0")
             self._ip("-n", name, "link", "set", "eth0", "up")
             self._ip("-n", self.switch, "link", "set", f"port{i + 1}", "master", "bridge", "up")
+            if self.rate:
+                self._limit(name, "eth0")
+                self._limit(self.switch, f"port{i + 1}")
         # What ssh would do: run the daemon's command line on the host with that address.
         self.agent.write_text(f"""#!/bin/sh
 host=h${{1##*.}}
@@ -58,6 +65,18 @@ shift
 exec ip netns exec ballast-{os.getpid()}-$host unshare --uts sh -c "hostname $host; $*"
 """)
         self.agent.chmod(0o755)
+
+    def _limit(self, namespace, device):
+        subprocess.run(["tc", "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf", "rate", self.rate, "burst", "256kb",
+                        "latency", "50ms"], check=True, capture_output=True, text=True)
+
+    def bytes_sent(self):
+        """By host: what has left through its link, in bytes of Ethernet frames."""
+        return [int(self.run(host, "cat", "/sys/class/net/eth0/statistics/tx_bytes")) for host in range(self.count)]
+
+    def run(self, host, *command):
+        """The command's output, run on that host."""
+        return subprocess.run(["ip", "netns", "exec", self.names[host], *command], check=True, capture_output=True, text=True).stdout
 
     def _tear_down(self):
         for name in [*self.names, self.switch]:
