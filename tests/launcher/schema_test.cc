@@ -82,6 +82,9 @@ const std::map<std::string, std::string>& other_values() {
       {"log.every", "1"},
       {"log.progress", "\"lines\""},
       {"log.statistics", "50"},
+      {"watch.timeout", "\"1min30s\""},
+      {"watch.collectives", "false"},
+      {"watch.values", "7"},
   };
   return kValues;
 }
