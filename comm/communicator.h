@@ -55,12 +55,28 @@ class Communicator {
   [[nodiscard]] virtual std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) = 0;
   [[nodiscard]] virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) = 0;
 
+  /// Between these two the worker waits for messages of this group that a thread moves. For those who watch.
+  virtual void begin_wait() {}
+  virtual void end_wait() {}
+
   /// Collective. Workers that pass the same colour form a group, ordered by their rank here.
   [[nodiscard]] virtual std::unique_ptr<Communicator> split(int colour) = 0;
   /// Collective. Workers that can share memory with me (same node).
   [[nodiscard]] virtual std::unique_ptr<Communicator> split_by_node() = 0;
   /// Collective over a one-node group; `bytes` is my own segment's size and may be 0.
   [[nodiscard]] virtual std::unique_ptr<SharedSegments> share(std::int64_t bytes) = 0;
+};
+
+/// The worker waits for messages of a group while this is alive.
+class MessageWait {
+ public:
+  explicit MessageWait(Communicator& group) : group_(group) { group_.begin_wait(); }
+  MessageWait(const MessageWait&) = delete;
+  MessageWait& operator=(const MessageWait&) = delete;
+  ~MessageWait() { group_.end_wait(); }
+
+ private:
+  Communicator& group_;
 };
 
 /// Broadcast of a string of any length, from `root`.

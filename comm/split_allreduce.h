@@ -92,8 +92,8 @@ class SplitAllReduce {
 
 /// Collective. `flat_size` elements; `bf16` asks for the bf16 copy of the values. Memory per node, or per device: 4
 /// (+2) bytes per element for values and 4 per element and worker for gradients, times the worker's subtrees. With
-/// `free_gradients`: 4 bytes per element for the sums, a few buckets per worker, and 4 per element for each subtree that
-/// a worker of several shards has behind it. Throws ConfigError for more workers than shards.
+/// `free_gradients`: 4 bytes per element for the sums, a few buckets per worker, and 4 per element for each subtree
+/// that a worker of several shards has behind it. Throws ConfigError for more workers than shards.
 [[nodiscard]] std::unique_ptr<SplitAllReduce> make_split_allreduce(Communicator& world, Backend& backend,
                                                                    std::int64_t flat_size, std::vector<Block> blocks,
                                                                    bool bf16, const SplitAllReduceOptions& options);

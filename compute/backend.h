@@ -16,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -87,8 +88,8 @@ class Backend {
   /// Whether the host may read and write what allocate() gives, once synchronize() has returned.
   [[nodiscard]] virtual bool host_addressable() const { return true; }
   /// The queue that operations run on, as the hardware's own libraries name it (a cudaStream_t); null where a call does
-  /// its work itself.
-  [[nodiscard]] virtual void* queue() const { return nullptr; }
+  /// its work itself. Ask for each use: all calls so far are on it then.
+  [[nodiscard]] virtual void* queue() { return nullptr; }
   /// At least `bytes` bytes, aligned to 4096 where the host may address them and to 256 elsewhere, not cleared. Throws
   /// Error naming the bytes asked for.
   virtual void* allocate(std::int64_t bytes) = 0;
@@ -99,6 +100,10 @@ class Backend {
   virtual void download(ConstDeviceSpan device, std::span<std::byte> host) = 0;
   virtual void zero(DeviceSpan x) = 0;
   virtual void synchronize() = 0;
+  /// Runs `operations`: calls of this backend that come again and again, for one `key` mostly in one order and with the
+  /// same shapes. A backend may hand them to the hardware in larger pieces. Other arguments may differ, as may
+  /// anything: what runs is what was called, and the key decides about time only.
+  virtual void together(std::uint64_t /*key*/, const std::function<void()>& operations) { operations(); }
 
   // --- copies and elementwise: spans have one size and an output may be an input; types may differ only in `convert`
   // --------------------------------

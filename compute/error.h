@@ -17,6 +17,7 @@ enum class ExitCode : int {
   kData = 65,      ///< corrupt or unusable data or checkpoint
   kVersion = 69,   ///< file written by a newer Ballast
   kInternal = 70,  ///< a defect in Ballast, or a library that failed
+  kBusy = 73,      ///< another job writes into the same folder
   kIo = 74,        ///< the disk or the file system failed
   kStopped = 75,   ///< stopped after a checkpoint: run the same command again to go on
   kDesync = 76,    ///< workers disagree

@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "launcher/bench/bench.h"
+#include "launcher/launch/arguments.h"
 #include "launcher/number_text.h"
 #include "launcher/reference.h"
 #include "launcher/suggestion.h"
@@ -18,6 +19,7 @@ namespace {
 /// The commands' options as CLI11 fills them in.
 struct Parsed {
   TrainCommand train;
+  LaunchCommand launch;
   EvalCommand eval;
   GenerateCommand generate;
   InspectCommand inspect;
@@ -205,8 +207,9 @@ std::string overview(CLI::App& app) {
          "  ballast config --defaults > job.toml     a job file with every key explained\n"
          "  ballast train job.toml job.steps=100     one worker\n"
          "  mpirun -n 4 ballast train job.toml       four\n\n"
-         "'ballast help COMMAND' says more. Exit codes: 0 done, 64 usage, 65 damaged data or checkpoint, 74 disk,\n"
-         "75 stopped after a checkpoint (run it again), 76 workers disagree, 78 job file, 79 hang.\n";
+         "'ballast help COMMAND' says more. Exit codes: 0 done, 64 usage, 65 damaged data or checkpoint, 73 run\n"
+         "folder in use, 74 disk, 75 stopped after a checkpoint (run it again), 76 workers disagree, 78 job file, 79 "
+         "hang.\n";
 }
 
 std::vector<std::string> names_of(const std::vector<CLI::App*>& commands) {
@@ -326,6 +329,7 @@ void parse(CLI::App& app, std::vector<std::string> arguments) {
 Command chosen_command(CLI::App& app, Parsed& parsed) {
   const std::string name = app.get_subcommands().front()->get_name();
   if (name == "train") return std::move(parsed.train);
+  if (name == "launch") return std::move(parsed.launch);
   if (name == "eval") return std::move(parsed.eval);
   if (name == "generate") return std::move(parsed.generate);
   if (name == "inspect") return std::move(parsed.inspect);
@@ -346,6 +350,7 @@ Command parse_command_line(std::vector<std::string> arguments) {
   app.get_formatter()->column_width(30);
   app.require_subcommand(1);
   add_training(app, parsed);
+  add_launch(app, parsed.launch);
   add_using(app, parsed);
   add_looking(app, parsed);
   add_planning(app, parsed);

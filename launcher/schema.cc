@@ -244,6 +244,22 @@ void add_watching(std::vector<Key>& all) {
               {"steps", "Between statistics of every layer's gradients and updates; 0: as `every`"});
 }
 
+void add_supervision(std::vector<Key>& all) {
+  SectionKeys<WatchSection> watch("watch", &JobConfig::watch, all);
+  watch.special(
+      "timeout", "duration or number", "",
+      {"seconds",
+       "How long a worker may wait for another before the job ends with exit code 79 and the culprit's name; six times "
+       "as long up to the end of the first step and while saving; 0: for ever"},
+      [](WatchSection& section, const Value& value) { return read_duration(value, section.timeout); },
+      [](const WatchSection& section) { return toml_string(format_duration(section.timeout)); });
+  watch.boolean(
+      "collectives", &WatchSection::collectives,
+      {"", "Before each collective the workers compare what they are about to do; exit code 76 if they differ"});
+  watch.integer("values", &WatchSection::values, at_least(0),
+                {"steps", "Between comparisons of the nodes' copies of the weights; 0: never"});
+}
+
 void add_cluster(std::vector<Key>& all) {
   SectionKeys<ClusterSection> keys("cluster", &JobConfig::cluster, all);
   using C = ClusterSection;
@@ -279,6 +295,7 @@ std::vector<Key> make_schema() {
   add_machine(keys);
   add_memory(keys);
   add_watching(keys);
+  add_supervision(keys);
   add_cluster(keys);
   return keys;
 }
@@ -300,6 +317,7 @@ const std::vector<SectionText>& schema_sections() {
       {"evaluate", "Validation while training"},
       {"checkpoint", "Saving"},
       {"log", "What is shown and recorded"},
+      {"watch", "Workers that hang or disagree"},
       {"cluster", "Machines that `ballast plan` predicts a step for; training does not look at it"}};
   return kSections;
 }

@@ -50,7 +50,10 @@ void PlannedGraph::allocate(Backend& backend, std::uint64_t seed) {
 }
 
 LossSums PlannedGraph::forward(const Batch& batch, Mode mode, const ParameterMemory& memory) {
-  run_forward(batch, mode, memory, graph_.nodes().size());
+  require_allocated();
+  const Pass pass = mode == Mode::kTrain ? Pass::kForward : Pass::kEvaluation;
+  backend_->together(key_of(pass, batch, memory, false),
+                     [&] { run_forward(batch, mode, memory, graph_.nodes().size()); });
   backend_->synchronize();
   return loss_;
 }
@@ -58,18 +61,29 @@ LossSums PlannedGraph::forward(const Batch& batch, Mode mode, const ParameterMem
 LossSums PlannedGraph::forward_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale,
                                         float statistic_scale, const GradientsReady& ready,
                                         const std::function<void()>& forward_done) {
+  require_allocated();
   const bool later = graph_.loss().traits.loss_in_backward;
   const std::size_t last = graph_.nodes().size() - 1;
-  run_forward(batch, Mode::kTrain, memory, later ? last : last + 1);
-  if (later) wait_for_parameters(last, memory);
-  if (forward_done) forward_done();
-  run_backward(batch, memory, loss_scale, statistic_scale, ready);
+  backend_->together(key_of(Pass::kForwardBackward, batch, memory, ready != nullptr), [&] {
+    run_forward(batch, Mode::kTrain, memory, later ? last : last + 1);
+    if (later) wait_for_parameters(last, memory);
+    if (forward_done) forward_done();
+    run_backward(batch, memory, loss_scale, statistic_scale, ready);
+  });
   backend_->synchronize();
   return loss_;
 }
 
-void PlannedGraph::run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory, std::size_t operations) {
+std::uint64_t PlannedGraph::key_of(Pass pass, const Batch& batch, const ParameterMemory& memory, bool sends) {
+  const auto samples = static_cast<std::uint64_t>(batch.samples);
+  return samples << 4 | static_cast<std::uint64_t>(pass) << 2 | (memory.fresh ? 2U : 0U) | (sends ? 1U : 0U);
+}
+
+void PlannedGraph::require_allocated() const {
   require(backend_ != nullptr, "model: allocate() must come before forward()");
+}
+
+void PlannedGraph::run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory, std::size_t operations) {
   check_memory(memory, /*gradients=*/false);
   upload_inputs(batch);
   loss_ = {};
@@ -101,7 +115,8 @@ void PlannedGraph::backward(const Batch& batch, const ParameterMemory& memory, f
                             const GradientsReady& ready) {
   require(holds_ == Holds::kTrained && samples_ == batch.samples,
           "model: backward() must follow forward(kTrain) of the same batch");
-  run_backward(batch, memory, loss_scale, statistic_scale, ready);
+  backend_->together(key_of(Pass::kBackward, batch, memory, ready != nullptr),
+                     [&] { run_backward(batch, memory, loss_scale, statistic_scale, ready); });
   backend_->synchronize();
 }
 

@@ -38,6 +38,12 @@ class PlannedGraph {
   /// What the arena holds between calls.
   enum class Holds : std::uint8_t { kNothing, kEvaluated, kTrained };
 
+  enum class Pass : std::uint8_t { kEvaluation, kForward, kBackward, kForwardBackward };
+
+  /// For Backend::together: what decides about the operations of a pass and their shapes. `sends`: gradients leave
+  /// while the pass runs.
+  [[nodiscard]] static std::uint64_t key_of(Pass pass, const Batch& batch, const ParameterMemory& memory, bool sends);
+  void require_allocated() const;
   void upload_inputs(const Batch& batch);
   void run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory, std::size_t operations);
   void run_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,

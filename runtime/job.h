@@ -91,6 +91,12 @@ struct LogSection {
   std::int64_t statistics = 0;    ///< steps between per-layer statistics; 0: as `every`
 };
 
+struct WatchSection {
+  double timeout = 600.0;     ///< seconds that a worker may wait for others; 0: for ever
+  bool collectives = true;    ///< before each collective the workers compare what they are about to do
+  std::int64_t values = 100;  ///< steps between comparisons of the copies of the weights; 0: never
+};
+
 /// The machines that `ballast plan` makes its predictions for. Training does not look at it.
 struct ClusterSection {
   std::int64_t nodes = 0;            ///< 0: none is described
@@ -121,6 +127,7 @@ struct JobConfig {
   EvaluateSection evaluate;
   CheckpointSection checkpoint;
   LogSection log;
+  WatchSection watch;
   ClusterSection cluster;
 };
 

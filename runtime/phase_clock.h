@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "comm/flight_recorder.h"
+
 namespace ballast {
 
 enum class Phase : std::uint8_t {
@@ -31,7 +33,10 @@ class PhaseClock {
     seconds_[static_cast<std::size_t>(phase_)] += std::chrono::duration<double>(now - since_).count();
     since_ = now;
     phase_ = phase;
+    if (recorder_ != nullptr) recorder_->enter(kPhaseNames[static_cast<std::size_t>(phase)]);
   }
+  /// Tells `recorder`, which must outlive the clock, every phase from now on.
+  void record_in(FlightRecorder& recorder) { recorder_ = &recorder; }
   /// Seconds by phase since the last call. The present phase goes on.
   PhaseSeconds take() {
     enter(phase_);
@@ -45,6 +50,7 @@ class PhaseClock {
   Phase phase_ = Phase::kOther;
   Clock::time_point since_ = Clock::now();
   PhaseSeconds seconds_{};
+  FlightRecorder* recorder_ = nullptr;
 };
 
 }  // namespace ballast

@@ -5,6 +5,7 @@
 //   metrics.jsonl    one JSON object per line; docs/metrics.md
 //   log              what the console said, with times
 //   checkpoints/     checkpoints/FORMAT.md
+//   flight/          flight recorders of all workers; docs/failures.md
 #pragma once
 
 #include <cstdint>

@@ -9,6 +9,7 @@
 #include "comm/shards.h"
 #include "runtime/devices.h"
 #include "runtime/optimizer.h"
+#include "runtime/supervision.h"
 #include "runtime/threads.h"
 #include "runtime/timing.h"
 #include "runtime/training_parts.h"
@@ -56,12 +57,14 @@ double update_bytes_of(const JobConfig& config, const JobLayout& layout, const T
 class StepBench {
  public:
   StepBench(const JobConfig& config, Communicator& world)
-      : world_(world),
+      : supervision_(world, {.timeout_seconds = config.watch.timeout, .collectives = config.watch.collectives}),
+        world_(supervision_.world()),
         layout_(
-            layout_of(config, std::nullopt, world.size(), threads_for_worker(world, config.compute.threads).threads)),
-        parts_(config, layout_, world, make_worker_backend(world, config.compute, layout_.threads).backend),
+            layout_of(config, std::nullopt, world.size(), threads_for_worker(world_, config.compute.threads).threads)),
+        parts_(config, layout_, world_, make_worker_backend(world_, config.compute, layout_.threads).backend),
         totals_(layout_.shards) {
     parts_.coordinator.initialise(static_cast<std::uint64_t>(config.job.seed));
+    parts_.clock.record_in(supervision_.recorder());
   }
 
   std::vector<MeasuredStep> run(double seconds) {
@@ -89,6 +92,7 @@ class StepBench {
     return {clock.seconds(), parts_.clock.take(), parts_.model.operation_costs()};
   }
 
+  Supervision supervision_;
   Communicator& world_;
   JobLayout layout_;
   TrainingParts parts_;

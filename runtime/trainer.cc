@@ -9,9 +9,12 @@
 #include "runtime/reporter.h"
 #include "runtime/resume.h"
 #include "runtime/roof.h"
+#include "runtime/same_facts.h"
 #include "runtime/stop_request.h"
+#include "runtime/supervision.h"
 #include "runtime/threads.h"
 #include "runtime/training_parts.h"
+#include "runtime/value_check.h"
 
 namespace ballast {
 namespace {
@@ -46,15 +49,17 @@ Setup prepare(const JobConfig& config, FileSystem& files, Communicator& world, c
 
 class Trainer {
  public:
-  Trainer(const JobConfig& config, std::string config_text, Communicator& world, Observer& observer, FileSystem& files,
-          Setup setup);
+  Trainer(const JobConfig& config, std::string config_text, Supervision& supervision, Observer& observer,
+          FileSystem& files, Setup setup);
   RunResult run();
 
  private:
   void begin();
+  void begin_step();
   [[nodiscard]] unsigned flags() const;
   [[nodiscard]] bool evaluation_due() const;
   [[nodiscard]] bool checkpoint_due(const StepOutcome& outcome) const;
+  void check_values();
   void validate();
   void save();
   void report_save(const std::optional<SaveResult>& result);
@@ -67,13 +72,15 @@ class Trainer {
   const JobConfig& config_;
   std::string config_text_;
   Communicator& world_;
+  FlightRecorder& recorder_;
   Setup setup_;
   StopSignals signals_;
   Clock::time_point start_ = Clock::now();
   Clock::time_point last_save_ = Clock::now();
 
   TrainingParts parts_;
-  std::int64_t step_ = 0;
+  ValueCheck values_;
+  std::int64_t step_ = 0, first_step_ = 0;
   CheckpointWriter writer_;
   Reporter reporter_;
   EarlyStopping early_;
@@ -85,24 +92,31 @@ class Trainer {
   std::string save_failure_;      // of the latest save that failed, until one succeeds
 };
 
-Trainer::Trainer(const JobConfig& config, std::string config_text, Communicator& world, Observer& observer,
+Trainer::Trainer(const JobConfig& config, std::string config_text, Supervision& supervision, Observer& observer,
                  FileSystem& files, Setup setup)
     : config_(config),
       config_text_(std::move(config_text)),
-      world_(world),
+      world_(supervision.world()),
+      recorder_(supervision.recorder()),
       setup_(std::move(setup)),
-      parts_(config, setup_.layout, world, std::move(setup_.backend)),
-      writer_(files, world,
+      parts_(config, setup_.layout, world_, std::move(setup_.backend)),
+      values_(parts_.model.parameters(), *parts_.reduction, *parts_.backend, world_,
+              config.comm.share_memory && parts_.backend->host_addressable()),
+      writer_(files, world_,
               {checkpoint_folder(config), static_cast<int>(config.checkpoint.keep), config.checkpoint.background}),
       reporter_(observer, run_folder(), parts_.model.parameters(), reporter_options()),
       early_(config.evaluate.patience),
-      totals_(setup_.layout.shards) {}
+      totals_(setup_.layout.shards) {
+  parts_.clock.record_in(recorder_);
+}
 
 RunResult Trainer::run() {
   begin();
   bool stopped = false;
   while (step_ < parts_.total_steps && !stopped && !early_.stop()) {
+    begin_step();
     parts_.worker.compute_gradients(step_, totals_);
+    check_values();
     const bool statistics = reporter_.wants_statistics(step_ + 1);
     const StepOutcome outcome = parts_.coordinator.update(step_ + 1, totals_, flags(), statistics);
     loss_ = totals_.mean_loss();
@@ -118,6 +132,9 @@ RunResult Trainer::run() {
 }
 
 void Trainer::begin() {
+  require_same_facts(world_, {{"model", layout_digest(parts_.model.parameters())},
+                              {"training data", parts_.data.train->fingerprint()},
+                              {"validation data", parts_.data.validation->fingerprint()}});
   for (const std::string& text : setup_.warnings) reporter_.warning(text);
   reporter_.start(summary());
   if (const std::string note = parts_.reduction->note(); !note.empty()) reporter_.notice(note);
@@ -133,11 +150,21 @@ void Trainer::begin() {
                                      .micro = setup_.layout.micro,
                                      .data = parts_.data.train->fingerprint()});
   parts_.coordinator.load(from);
-  step_ = saved_step_ = from.step();
+  step_ = first_step_ = saved_step_ = from.step();
   early_.read_from(from.state());
   writer_.pin("resumed", step_);
   if (early_.active() && early_.best_step() > 0) writer_.pin("best", early_.best_step());
   reporter_.notice("resumed from step " + std::to_string(step_) + " (" + from.directory() + ")");
+}
+
+// Workers may start at different times: files are opened, kernels are made and memory is touched.
+void Trainer::begin_step() {
+  recorder_.begin_step(step_ + 1);
+  if (step_ > first_step_) recorder_.allow(1);
+}
+
+void Trainer::check_values() {
+  if (config_.watch.values > 0 && (step_ + 1) % config_.watch.values == 0 && values_.needed()) values_.run(step_ + 1);
 }
 
 unsigned Trainer::flags() const {
@@ -159,6 +186,7 @@ bool Trainer::checkpoint_due(const StepOutcome& outcome) const {
 
 void Trainer::validate() {
   if (parts_.data.validation->size() == 0 || evaluated_step_ == step_) return;
+  recorder_.enter("evaluation");
   evaluation_ = evaluate(parts_.model, parts_.values(), *parts_.data.validation, setup_.layout.micro,
                          config_.evaluate.batches * config_.batch.size, world_);
   evaluated_step_ = step_;
@@ -169,6 +197,7 @@ void Trainer::validate() {
 // The first poll() after this is a step later: by then a device has downloaded the snapshot beside that step.
 void Trainer::save() {
   if (saved_step_ == step_) return;
+  const SlowPhase slow(recorder_, "save", kSlowPatience);
   report_save(writer_.finish());
   writer_.start(parts_.coordinator.tensors(), parts_.coordinator.pieces(), state(), *parts_.backend);
   saved_step_ = step_;
@@ -188,6 +217,7 @@ RunResult Trainer::finish(bool stopped) {
     reporter_.notice("stopped early: no better validation loss since step " + std::to_string(early_.best_step()));
   }
   save();
+  const SlowPhase slow(recorder_, "save", kSlowPatience);
   report_save(writer_.finish());
   if (!save_failure_.empty()) {
     throw Error("the last checkpoint (step " + std::to_string(step_) + ") could not be written: " + save_failure_,
@@ -256,7 +286,13 @@ std::unique_ptr<RunFolder> Trainer::run_folder() const {
 RunResult train(const JobConfig& config, const std::string& config_text, Communicator& world, Observer& observer,
                 const BackendMaker& make) {
   FileSystem& files = real_file_system();
-  Trainer trainer(config, config_text, world, observer, files, prepare(config, files, world, make));
+  Supervision supervision(world, {.folder = config.job.dir + "/flight",
+                                  .timeout_seconds = config.watch.timeout,
+                                  .collectives = config.watch.collectives});
+  Setup setup = prepare(config, files, supervision.world(), make);
+  if (!supervision.problem().empty())
+    setup.warnings.push_back(supervision.problem() + "; hangs will be told without it");
+  Trainer trainer(config, config_text, supervision, observer, files, std::move(setup));
   return trainer.run();
 }
 

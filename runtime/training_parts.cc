@@ -24,7 +24,8 @@ SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
           .share_memory = config.comm.share_memory,
           .free_gradients = config.comm.sharding == "gradients",
           .plugins = config.compute.plugins,
-          .native = config.comm.reduction == "native"};
+          .native = config.comm.reduction == "native",
+          .timeout_seconds = config.watch.timeout};
 }
 
 }  // namespace

@@ -98,11 +98,11 @@ void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, boo
                                  clock_.enter(Phase::kForward);
                                }};
   const Batch batch = batch_of(samples, static_cast<std::int64_t>(piece.indices.size()), step, piece.first);
-  const GradientsReady keep = [](std::int64_t) {};
   const GradientsReady send = [this](std::int64_t offset) { gradients_.gradients_ready(offset); };
   clock_.enter(Phase::kForward);
-  const LossSums sums = model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size),
-                                                ends_shard ? send : keep, [this] { clock_.enter(Phase::kBackward); });
+  const LossSums sums =
+      model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size), ends_shard ? send : nullptr,
+                              [this] { clock_.enter(Phase::kBackward); });
   const auto at = static_cast<std::size_t>(piece.shard);
   totals.loss[at] += sums.loss;
   totals.rows[at] += static_cast<double>(sums.rows);

@@ -58,8 +58,9 @@ DirectoryLock::DirectoryLock(const std::string& directory) {
     if (errno != EWOULDBLOCK) fail(errno);
     const std::string who = holder(descriptor_);
     ::close(descriptor_);
-    throw ConfigError(directory + ": another job writes checkpoints here (" + who +
-                      "); stop it, or give this job another directory");
+    throw Error(
+        directory + ": another job writes checkpoints here (" + who + "); stop it, or give this job another directory",
+        ExitCode::kBusy);
   }
   const std::string text = "process " + std::to_string(::getpid()) + " on " + host_name() + "\n";
   const bool written = ::ftruncate(descriptor_, 0) == 0 &&

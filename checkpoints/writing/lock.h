@@ -14,7 +14,7 @@ class DirectoryLock {
   /// gone.
   static constexpr std::chrono::milliseconds kPatience{3000};
 
-  /// ConfigError when another live process keeps holding it; Error(kIo) when the file cannot be opened or locked.
+  /// Error(kBusy) when another live process keeps holding it; Error(kIo) when the file cannot be opened or locked.
   explicit DirectoryLock(const std::string& directory);
   ~DirectoryLock();
   DirectoryLock(const DirectoryLock&) = delete;

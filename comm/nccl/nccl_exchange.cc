@@ -14,10 +14,10 @@ std::size_t bytes_in(ConstDeviceSpan span) { return static_cast<std::size_t>(spa
 }  // namespace
 
 NcclExchange::NcclExchange(Communicator& world, Backend& backend, double timeout_seconds)
-    : compute_(static_cast<cudaStream_t>(backend.queue())), group_(world, timeout_seconds) {}
+    : backend_(backend), group_(world, timeout_seconds) {}
 
 void NcclExchange::after_compute() {
-  computed_.record(compute_);
+  computed_.record(compute());
   computed_.hold(stream_.get());
 }
 
@@ -51,7 +51,7 @@ int NcclExchange::mark() {
   return marks_used_++;
 }
 
-void NcclExchange::before_compute(int mark) { marks_[static_cast<std::size_t>(mark)].hold(compute_); }
+void NcclExchange::before_compute(int mark) { marks_[static_cast<std::size_t>(mark)].hold(compute()); }
 
 void NcclExchange::wait() {
   group_.wait(stream_.get());

@@ -31,7 +31,9 @@ class NcclExchange final : public DeviceExchange {
   void check() override { group_.check(); }
 
  private:
-  cudaStream_t compute_;
+  [[nodiscard]] cudaStream_t compute() { return static_cast<cudaStream_t>(backend_.queue()); }
+
+  Backend& backend_;
   Stream stream_;
   Event computed_;
   std::vector<Event> marks_;  ///< the first marks_used_ are recorded

@@ -56,6 +56,8 @@ void Transfers::receive(std::span<std::byte> bytes, int from, int tag, std::func
 
 void Transfers::wait_until(const std::function<bool()>& condition) {
   std::unique_lock lock(mutex_);
+  if (condition()) return;
+  const MessageWait wait(group_);
   while (!condition()) {
     if (failure_) std::rethrow_exception(failure_);
     if (thread_.joinable()) {

@@ -35,6 +35,7 @@ class Transfers {
   /// Waits for what is under way, unless an exception unwinds.
   ~Transfers();
 
+  [[nodiscard]] Communicator& group() const { return group_; }
   /// Ends the thread. What is under way stays so.
   void stop();
   /// `bytes` must hold until `left` is called, from any thread, or wait_for_sends() has returned.

@@ -88,6 +88,8 @@ void ValueExchange::wait_for(std::int64_t end) {
     const auto count = parts_.memory.arrived_values(neighbour);
     const auto here = [&] { return count.load(std::memory_order_acquire) >= target; };
     if (neighbour == parts_.node.rank()) parts_.transfers.wait_until(here);
+    if (here()) continue;
+    const MessageWait wait(parts_.transfers.group());
     while (!here()) {  // it receives in another process
       parts_.transfers.turn();
       std::this_thread::sleep_for(kNap);

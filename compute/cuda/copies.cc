@@ -12,6 +12,8 @@ constexpr std::size_t kPiece = std::size_t{4} << 20;        // bytes that cross 
 constexpr std::size_t kReturnPiece = std::size_t{1} << 20;  // bytes of results that the area begins with
 constexpr std::size_t kAlignment = 64;                      // of small copies: whole cache lines; divides a piece
 
+std::size_t whole_lines(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
 }  // namespace
 
 Uploads::Uploads() {
@@ -38,7 +40,7 @@ std::span<std::byte> Uploads::take(std::size_t bytes) {
   }
   std::byte* const begin = static_cast<std::byte*>(pieces_[piece_].memory.get()) + used_;
   const std::size_t size = std::min(bytes, kPiece - used_);
-  used_ += (size + kAlignment - 1) / kAlignment * kAlignment;
+  used_ += whole_lines(size);
   return {begin, size};
 }
 
@@ -75,13 +77,15 @@ void Downloads::place(void* piece) {
   std::memcpy(owned->host, owned->memory, owned->bytes);
 }
 
-void Downloads::order_before_write(DeviceSpan memory, cudaStream_t compute) {
-  if (reading_.empty() || memory.empty()) return;
+bool Downloads::reads(DeviceSpan memory) const {
+  if (memory.empty()) return false;
   const auto* const begin = static_cast<const std::byte*>(memory.data);
   const std::byte* const end = begin + memory.bytes();
-  const bool overlaps = std::any_of(reading_.begin(), reading_.end(),
-                                    [&](const Range& range) { return begin < range.end && range.begin < end; });
-  if (!overlaps) return;
+  return std::any_of(reading_.begin(), reading_.end(),
+                     [&](const Range& range) { return begin < range.end && range.begin < end; });
+}
+
+void Downloads::order_before_write(cudaStream_t compute) {
   // The lanes run in order, so their last copies end after all others.
   for (const Lane& lane : lanes_) check(cudaStreamWaitEvent(compute, lane.read.get(), 0));
   reading_.clear();
@@ -92,8 +96,16 @@ void Downloads::wait() {
   reading_.clear();
 }
 
+bool ReturnArea::has_room(std::size_t bytes) const {
+  const std::size_t size = whole_lines(bytes);
+  for (std::size_t piece = piece_; piece < pieces_.size(); ++piece) {
+    if ((piece == piece_ ? used_ : 0) + size <= pieces_[piece].bytes) return true;
+  }
+  return false;
+}
+
 std::span<std::byte> ReturnArea::take(std::size_t bytes) {
-  const std::size_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const std::size_t size = whole_lines(bytes);
   while (piece_ < pieces_.size() && used_ + size > pieces_[piece_].bytes) {
     ++piece_;
     used_ = 0;

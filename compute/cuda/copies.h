@@ -47,8 +47,10 @@ class Downloads {
 
   /// Begins behind the work that is on `compute` now. `host` must live until wait().
   void copy(const void* device, std::span<std::byte> host, cudaStream_t compute);
-  /// Work that is queued on `compute` from now on waits until nothing reads `memory` any more.
-  void order_before_write(DeviceSpan memory, cudaStream_t compute);
+  /// Whether a copy may still read there.
+  [[nodiscard]] bool reads(DeviceSpan memory) const;
+  /// Work that is queued on `compute` from now on waits until no copy reads device memory any more.
+  void order_before_write(cudaStream_t compute);
   /// Waits until all host memory is written.
   void wait();
 
@@ -79,6 +81,8 @@ class Downloads {
 /// Pinned memory for small results, all given back at once. Grows by pieces, which stay where they are.
 class ReturnArea {
  public:
+  /// Whether take() need not grow.
+  [[nodiscard]] bool has_room(std::size_t bytes) const;
   std::span<std::byte> take(std::size_t bytes);
   void clear();
 

@@ -25,7 +25,7 @@ std::string CudaBackend::description() const {
 int CudaBackend::threads() const { return 1; }
 
 void* CudaBackend::allocate(std::int64_t bytes) {
-  queue_.begin("allocate");
+  (void)queue_.begin("allocate").uncaptured_stream();  // memory cannot be taken in a capture
   return memory_.allocate(bytes);
 }
 
@@ -48,6 +48,10 @@ void CudaBackend::zero(DeviceSpan x) {
 }
 
 void CudaBackend::synchronize() { queue_.synchronize(); }
+
+void CudaBackend::together(std::uint64_t key, const std::function<void()>& operations) {
+  queue_.together(key, operations);
+}
 
 void CudaBackend::matmul(const MatmulShape& shape, ConstDeviceSpan a, ConstDeviceSpan b, ConstDeviceSpan bias,
                          DeviceSpan c) {

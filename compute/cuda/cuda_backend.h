@@ -1,6 +1,8 @@
 // Defines: CudaBackend: the Backend of one NVIDIA device; make_backend.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,13 +27,14 @@ class CudaBackend final : public Backend {
   [[nodiscard]] std::string description() const override;
   [[nodiscard]] int threads() const override;
   [[nodiscard]] bool host_addressable() const override { return false; }
-  [[nodiscard]] void* queue() const override { return queue_.stream(); }
+  [[nodiscard]] void* queue() override { return queue_.uncaptured_stream(); }
   void* allocate(std::int64_t bytes) override;
   void release(void* memory) noexcept override;
   void upload(std::span<const std::byte> host, DeviceSpan device) override;
   void download(ConstDeviceSpan device, std::span<std::byte> host) override;
   void zero(DeviceSpan x) override;
   void synchronize() override;
+  void together(std::uint64_t key, const std::function<void()>& operations) override;
   void convert(ConstDeviceSpan from, DeviceSpan to) override;
   void add(ConstDeviceSpan a, ConstDeviceSpan b, DeviceSpan y) override;
   void relu(ConstDeviceSpan x, DeviceSpan y) override;

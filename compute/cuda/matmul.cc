@@ -144,10 +144,11 @@ Matmul::Plan Matmul::make_plan(const Key& key) const {
   return plan;
 }
 
-const Matmul::Plan& Matmul::plan_of(const Key& key) {
+const Matmul::Plan& Matmul::plan_of(Queue& queue, const Key& key) {
   if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
   const Plan& plan = plans_.emplace(key, make_plan(key)).first->second;
   if (plan.workspace > workspace_bytes_) {
+    (void)queue.uncaptured_stream();
     workspace_ = {};  // freeing waits for the products that use it
     workspace_bytes_ = 0;
     workspace_ = make_device_memory(plan.workspace);
@@ -177,7 +178,7 @@ void Matmul::run(Queue& queue, const MatmulShape& shape, ConstDeviceSpan a, Cons
   check_spans(shape, a, b, bias, c);
   if (c.empty()) return;
   const Key key = key_of(shape, a, b, bias, c);
-  const Plan& plan = plan_of(key);
+  const Plan& plan = plan_of(queue, key);
   if (!plan.exists) {
     throw Error("cuBLASLt has no algorithm for a product of m = " + std::to_string(key.m) +
                 ", n = " + std::to_string(key.n) + ", k = " + std::to_string(key.k) + " in " + name_of(key.factors));
@@ -196,7 +197,7 @@ bool Matmul::run_gelu(Queue& queue, const MatmulShape& shape, ConstDeviceSpan a,
   Key key = key_of(shape, a, b, bias, y);
   key.gelu = true;
   key.keep = keep;
-  const Plan& plan = plan_of(key);
+  const Plan& plan = plan_of(queue, key);
   if (!plan.exists) return false;
   if (keep) set(plan.description.get(), CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, x.data);
   multiply(queue, key, plan, a, b, bias, y);

@@ -57,7 +57,7 @@ class Matmul {
   [[nodiscard]] Plan make_plan(const Key& key) const;
   [[nodiscard]] Description describe(const Key& key) const;
   void choose_algorithm(const Key& key, Plan& plan) const;
-  const Plan& plan_of(const Key& key);
+  const Plan& plan_of(Queue& queue, const Key& key);
 
   void multiply(Queue& queue, const Key& key, const Plan& plan, ConstDeviceSpan a, ConstDeviceSpan b,
                 ConstDeviceSpan bias, DeviceSpan c);

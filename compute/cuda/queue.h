@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "compute/cuda/copies.h"
+#include "compute/cuda/graph_chains.h"
 #include "compute/cuda/handles.h"
 #include "compute/tensor.h"
 
@@ -22,7 +23,10 @@ class Queue {
  public:
   explicit Queue(int device);
 
-  [[nodiscard]] cudaStream_t stream() const { return stream_.get(); }
+  /// For the work of operations: kernels, and copies and clearing of device memory. Within together() it is captured.
+  [[nodiscard]] cudaStream_t stream();
+  /// For everything else, as are events and the host's own copies: launches what is captured. Ask for each use.
+  [[nodiscard]] cudaStream_t uncaptured_stream();
   [[nodiscard]] int processors() const { return processors_; }  ///< multiprocessors of the device
   [[nodiscard]] int device() const { return device_; }
 
@@ -30,12 +34,15 @@ class Queue {
   /// read there. Every operation begins with it.
   Queue& begin(const char* operation, std::initializer_list<DeviceSpan> written = {});
 
+  /// See Backend.
+  void together(std::uint64_t key, const std::function<void()>& operations);
+
   /// Device memory for the kernels of one operation, aligned to 256 bytes. The next call may return the same memory:
   /// the order of the stream keeps the operations apart.
   void* scratch(std::int64_t bytes);
 
   /// Copies host bytes to the device in stream order; `host` may change once this returns.
-  void upload(std::span<const std::byte> host, void* device) { uploads_.copy(host, device, stream()); }
+  void upload(std::span<const std::byte> host, void* device) { uploads_.copy(host, device, uncaptured_stream()); }
 
   /// Copies to the host behind the work queued so far and beside the work queued later. Complete after synchronize().
   void download(const void* device, std::span<std::byte> host);
@@ -54,12 +61,14 @@ class Queue {
     std::function<void(const std::byte*)> use;
   };
 
-  [[nodiscard]] std::string recent_operations() const;
+  /// `error`, with the names of the recent operations.
+  [[nodiscard]] Error named(const Error& error) const;
   void use_returned();
 
   int device_;
   int processors_ = 0;
   Stream stream_;
+  GraphChains graphs_;
   DeviceMemory scratch_;
   std::int64_t scratch_bytes_ = 0;
   Uploads uploads_;

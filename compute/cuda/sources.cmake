@@ -3,6 +3,6 @@
 set(ballast_cuda_kernels columns.cu dropout.cu elementwise.cu reduction.cu update.cu
   attention.cu attention_bf16.cu attention_f32.cu batch_norm.cu convolution.cu embedding.cu index_check.cu layer_norm.cu loss.cu
   pooling.cu)
-set(ballast_cuda_host copies.cc cuda_backend.cc cuda_backend_kernels.cc device_pool.cc find_devices.cc matmul.cc pieces.cc plugin.cc queue.cc)
+set(ballast_cuda_host copies.cc cuda_backend.cc cuda_backend_kernels.cc device_pool.cc find_devices.cc graph_chains.cc matmul.cc pieces.cc plugin.cc queue.cc)
 list(TRANSFORM ballast_cuda_kernels PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 list(TRANSFORM ballast_cuda_host PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

@@ -53,6 +53,7 @@ ExitCode bench_checkpoint(const BenchCommand& command, Process& process);
 ExitCode bench_collective(const BenchCommand& command, Process& process);
 ExitCode bench_gemm(const BenchCommand& command, Process& process);
 ExitCode bench_memory(const BenchCommand& command, Process& process);
+ExitCode bench_network(const BenchCommand& command, Process& process);
 ExitCode bench_step_of_job(const BenchCommand& command, Process& process);
 
 }  // namespace ballast

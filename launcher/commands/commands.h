@@ -65,13 +65,25 @@ struct DoctorCommand {
   std::vector<std::string> overrides;
   bool json = false;
 };
+struct LaunchCommand {
+  std::string job;
+  std::vector<std::string> overrides;
+  std::int64_t workers = 0;  ///< at most; 0: what the hosts have room for
+  std::string hosts;         ///< list or file; "": those of Slurm, or this machine
+  std::string agent = "ssh -o BatchMode=yes -o ConnectTimeout=5";
+  std::string network;  ///< "": any
+  std::string mpirun;   ///< further arguments
+  std::int64_t restarts = 5, min_workers = 1;
+  std::string wait_for_hosts = "0s", hang = "30min", probe_every = "10s", answer_within = "3s";  ///< durations
+  bool dry_run = false;
+};
 /// A help or version text.
 struct TextCommand {
   std::string text;
 };
 
 using Command = std::variant<TrainCommand, EvalCommand, GenerateCommand, InspectCommand, VerifyCommand, PlanCommand,
-                             ConfigCommand, BenchCommand, DoctorCommand, TextCommand>;
+                             ConfigCommand, BenchCommand, DoctorCommand, LaunchCommand, TextCommand>;
 
 /// main's own arguments: MPI wants to see them.
 struct Process {
@@ -88,6 +100,7 @@ ExitCode run(const PlanCommand& command, Process& process);
 ExitCode run(const ConfigCommand& command, Process& process);
 ExitCode run(const BenchCommand& command, Process& process);
 ExitCode run(const DoctorCommand& command, Process& process);
+ExitCode run(const LaunchCommand& command, Process& process);
 ExitCode run(const TextCommand& command, Process& process);
 
 }  // namespace ballast

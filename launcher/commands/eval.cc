@@ -6,6 +6,7 @@
 #include "launcher/workers.h"
 #include "runtime/dataset.h"
 #include "runtime/evaluator.h"
+#include "runtime/supervision.h"
 
 namespace ballast {
 namespace {
@@ -30,9 +31,10 @@ ExitCode run(const EvalCommand& command, Process& process) {
     if (data.validation->size() == 0) {
       throw ConfigError("there is no validation data: set data.validation to a path or a fraction above 0");
     }
+    Supervision supervision(world, {.timeout_seconds = config.watch.timeout, .collectives = config.watch.collectives});
     const EvaluationResult result =
         evaluate(trained.model, trained.weights.memory(), *data.validation, trained.model.max_samples(),
-                 config.evaluate.batches * config.batch.size, world);
+                 config.evaluate.batches * config.batch.size, supervision.world());
     if (world.rank() != 0) return ExitCode::kOk;
     const EvalReport report{trained.checkpoint.directory(), trained.checkpoint.step(), result.loss, result.accuracy,
                             result.samples};

@@ -139,7 +139,8 @@ TEST_F(Writer, RefusesADirectoryThatAnotherJobWritesOnEveryWorkerUntilItIsGone) 
       try {
         CheckpointWriter second(real_file_system(), group, {.directory = place_.path()});
         ADD_FAILURE() << "two writers";
-      } catch (const ConfigError& error) {
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ExitCode::kBusy);
         EXPECT_THAT(error.what(),
                     testing::HasSubstr("another job writes checkpoints here (process " + std::to_string(::getpid())));
       }

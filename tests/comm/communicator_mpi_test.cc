@@ -6,6 +6,7 @@
 
 #include "comm/communicator.h"
 #include "comm/mpi/shared_segments.h"
+#include "comm/watched_communicator.h"
 #include "compute/error.h"
 #include "tests/comm/communicator_contract.h"
 #include "tests/support/mpi_world.h"
@@ -18,6 +19,15 @@ TEST(MpiCommunicator, KeepsTheContractOfACommunicator) { expect_communicator_con
 TEST(MpiCommunicator, PartsKeepTheContractToo) {
   const auto part = mpi_world().split(mpi_world().rank() == 0 ? 0 : 1);
   expect_communicator_contract(*part);
+}
+
+TEST(MpiCommunicator, KeepsTheContractWhenItIsWatched) {
+  for (const bool agree : {true, false}) {
+    FlightRecorder recorder({.rank = mpi_world().rank(), .workers = mpi_world().size()});
+    WatchedCommunicator world(mpi_world(), recorder, agree);
+    expect_communicator_contract(world);
+    expect_communicator_contract(*world.split_by_node());
+  }
 }
 
 TEST(MpiCommunicator, MovesMessagesOfSeveralPieces) {

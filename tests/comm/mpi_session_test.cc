@@ -1,16 +1,15 @@
 // Starts failing_job under mpirun and looks at what a user would see: the text, the exit code, and how long it took.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
 #include <string>
 #include <thread>
+
+#include "tests/support/mpirun.h"
 
 namespace ballast {
 namespace {
@@ -20,26 +19,8 @@ using testing::HasSubstr;
 using testing::Not;
 using Clock = std::chrono::steady_clock;
 
-struct Outcome {
-  int exit_code = -1;
-  double seconds = 0.0;
-  std::string output;
-};
-
-/// `workers` = 0: without mpirun.
 Outcome run_job(const std::string& way, int workers) {
-  std::string command = std::string(FAILING_JOB) + " " + way + " 2>&1";
-  if (workers > 0) command = std::string(MPIEXEC) + " -n " + std::to_string(workers) + " " + command;
-  const auto start = Clock::now();
-  Outcome outcome;
-  FILE* pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return outcome;
-  std::array<char, 4096> part{};
-  while (std::fgets(part.data(), part.size(), pipe) != nullptr) outcome.output += part.data();
-  const int status = pclose(pipe);
-  outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  outcome.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  return outcome;
+  return run_command(std::string(FAILING_JOB) + " " + way, workers);
 }
 
 int times(const std::string& text, const std::string& part) {

@@ -25,7 +25,8 @@ INSTANTIATE_TEST_SUITE_P(CudaEmulator, RightProgram,
                          testing::Values("block_sums", "warp_sum", "reverse", "add_neighbours",
                                          "both_kinds_of_shared_memory", "asynchronous_copies", "add_one", "count",
                                          "sum_by_last_block", "refused_launch", "pipeline", "download", "upload",
-                                         "graph", "unjoined_capture"),
+                                         "graph", "updated_graph", "copies_in_graph", "another_topology",
+                                         "spoiled_captures", "unjoined_capture"),
                          [](const auto& test) { return std::string(test.param); });
 
 struct Bug {
@@ -65,7 +66,13 @@ INSTANTIATE_TEST_SUITE_P(
                     Bug{"copy_past_the_end", "run 4 bytes past the end"}, Bug{"race_between_blocks", kRace, true},
                     Bug{"missing_fence", kRace, true}, Bug{"missing_event_before_read", kOrder},
                     Bug{"missing_event_before_overwrite", kOrder}, Bug{"pinned_buffer_read_too_early", kOrder},
-                    Bug{"pinned_buffer_overwritten_too_early", kOrder}, Bug{"missing_event_in_graph", kOrder}),
+                    Bug{"pinned_buffer_overwritten_too_early", kOrder}, Bug{"missing_event_in_graph", kOrder},
+                    Bug{"missing_fork_in_graph", "dependency created on uncaptured work"},
+                    Bug{"missing_join_in_graph", "unjoined work"}, Bug{"stale_graph", "wrong result"},
+                    Bug{"graph_of_freed_memory", "access to freed memory"}, Bug{"graph_result_read_too_early", kOrder},
+                    Bug{"graph_source_overwritten_too_early", kOrder},
+                    Bug{"graph_destroyed_while_it_runs", "a launch of the graph is still under way"},
+                    Bug{"allocation_in_capture", "not permitted when stream is capturing"}),
     [](const auto& test) { return std::string(test.param.scenario); });
 
 TEST(CudaEmulator, NamesTheKernelsBlockAndThread) {

@@ -6,7 +6,7 @@ endif()
 add_library(ballast_cuda_emulator_check STATIC cuda_emulator/scenarios/check.cc)
 target_link_libraries(ballast_cuda_emulator_check PUBLIC cuda_emulator ballast_flags)
 
-add_executable(cuda_emulator_scenario cuda_emulator/scenarios/blocks.cc cuda_emulator/scenarios/main.cc
+add_executable(cuda_emulator_scenario cuda_emulator/scenarios/blocks.cc cuda_emulator/scenarios/graphs.cc cuda_emulator/scenarios/main.cc
   cuda_emulator/scenarios/memory.cc cuda_emulator/scenarios/streams.cc)
 target_link_libraries(cuda_emulator_scenario PRIVATE ballast_cuda_emulator_check)
 

@@ -34,6 +34,21 @@ TEST(CommandLine, TrainTakesOverridesInEveryForm) {
   EXPECT_THAT(command.overrides, ElementsAre("optimizer.lr=3e-4", "batch.size=8", "log.every=5", "job.seed=-1"));
 }
 
+TEST(CommandLine, LaunchTakesAJobAsTrainDoes) {
+  const auto command =
+      parse<LaunchCommand>({"launch", "--hosts", "10.0.0.1:2,b", "-n", "3", "job.toml", "--optimizer.lr=3e-4",
+                            "--hang=5min", "--mpirun", "--mca btl self,tcp", "batch.size=8"});
+  EXPECT_EQ(command.job, "job.toml");
+  EXPECT_EQ(command.hosts, "10.0.0.1:2,b");
+  EXPECT_EQ(command.workers, 3);
+  EXPECT_EQ(command.hang, "5min");
+  EXPECT_EQ(command.mpirun, "--mca btl self,tcp");
+  EXPECT_THAT(command.overrides, ElementsAre("optimizer.lr=3e-4", "batch.size=8"));
+  EXPECT_THAT(usage_error({"launch", "job.toml", "--hang", "soon"}), HasSubstr("is not a time such as 90s"));
+  EXPECT_THAT(usage_error({"launch", "job.toml", "-n", "0"}), StartsWith("launch: "));
+  EXPECT_THAT(usage_error({"launch", "job.toml", "--restart", "3"}), HasSubstr("did you mean '--restarts'?"));
+}
+
 TEST(CommandLine, ReadsEveryCommand) {
   EXPECT_TRUE(parse<EvalCommand>({"eval", "runs/gpt", "--json"}).json);
   EXPECT_EQ(parse<VerifyCommand>({"verify", "runs/gpt"}).path, "runs/gpt");

@@ -4,9 +4,12 @@ foreach(name agreement bench command_line config console duration exchange find_
     simulation step_model suggestion tensor_summary)
   ballast_unit_test(launcher/${name} USES launcher thread_workers)
 endforeach()
+foreach(name children hosts mpi_command outcome supervisor testimony)
+  ballast_unit_test(launcher/launch/${name} USES launcher)
+endforeach()
 target_link_libraries(launcher_bench_test PRIVATE nlohmann_json::nlohmann_json)
 # They read examples/ and docs/.
-set_tests_properties(launcher.config launcher.reference PROPERTIES WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+set_tests_properties(launcher.config launcher.reference launcher.launch.outcome PROPERTIES WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 
 # They start the built program, and with it MPI, which the sanitizers' unit tests leave out.
 foreach(name bench_mpirun program program_mpirun)

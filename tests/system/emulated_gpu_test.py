@@ -3,6 +3,7 @@
 emulated_gpu_test.py MODEL   (environment: EMULATED_PLUGINS names the folder of the emulated plugins)
 """
 import os
+import re
 import shutil
 import signal
 import sys
@@ -35,10 +36,18 @@ class TestEmulatedGpu(jobs.SystemTest):
     def job(self, name, precision="f32", steps=STEPS):
         return jobs.RunFolder(self.folder / name, tiny_job(self.model, precision, steps))
 
-    def trained(self, name, *overrides, workers, precision="f32"):
+    def trained(self, name, *overrides, workers, precision="f32", variables=None):
         job = self.job(name, precision)
-        job.train(*overrides, workers=workers, variables=GPUS, timeout=240)
+        job.train(*overrides, workers=workers, variables=GPUS | (variables or {}), timeout=240)
         return job
+
+    def trained_counting_graphs(self, name, **variables):
+        """The run, and how many CUDA graphs each of its two workers updated and launched."""
+        counts = self.folder / f"{name}.counts"
+        job = self.trained(name, *CUDA, workers=2, variables={"CUDA_EMULATOR_COUNTS": str(counts), **variables})
+        lines = re.findall(r"(\d+) updated, .* (\d+) launched", counts.read_text())
+        self.assertEqual(len(lines), 2, "a line from each worker")
+        return job, [(int(updated), int(launched)) for updated, launched in lines]
 
     def expect_close(self, losses, expected):
         self.assertEqual([step for step, _loss in losses], [step for step, _loss in expected], "one loss a step")
@@ -56,6 +65,15 @@ class TestEmulatedGpu(jobs.SystemTest):
         print("digest", found[1][0])
         self.assertEqual(found[1], found[2])
         self.assertEqual(found[1], found[3])
+
+    def test_graphs_change_no_bits(self):
+        graphs, counts = self.trained_counting_graphs("graphs")
+        for updated, launched in counts:
+            self.assertGreater(updated, 0)
+            self.assertGreaterEqual(launched, 2 * (STEPS - 1), "forward and backward, but for the first step")
+        one_by_one, counts = self.trained_counting_graphs("one_by_one", CUDA_LAUNCH_BLOCKING="1")
+        self.assertEqual(counts, [(0, 0), (0, 0)])
+        self.assertEqual((graphs.digest(), graphs.losses()), (one_by_one.digest(), one_by_one.losses()))
 
     def test_same_bits_in_bf16(self):
         found = [(job.digest(), job.losses()) for job in

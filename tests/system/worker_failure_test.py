@@ -28,6 +28,22 @@ class TestWorkerFailure(jobs.SystemTest):
             digests.add(job.digest())
         self.assertEqual(len(digests), 1)
 
+    def test_workers_that_read_other_data_do_not_start(self):
+        tokens = self.folder / "here" / "tokens.bin"
+        other = self.folder / "there" / "tokens.bin"
+        for path, byte in ((tokens, b"\1"), (other, b"\2")):
+            path.parent.mkdir()
+            path.write_bytes(byte * (2 * 16 * 400))
+        sections = jobs.small_job("gpt")
+        sections["model"]["vocabulary"] = 1024
+        sections["data"] = {"format": "tokens", "train": "tokens.bin"}
+        job = jobs.RunFolder(self.folder, sections)
+        result = job.start(prefix=["mpirun", "-n", "1", "--wdir", str(tokens.parent), os.path.abspath(jobs.BALLAST), "train", str(job.job_file), ":",
+                                   "-n", "1", "--wdir", str(other.parent), "sh", "-c", 'exec "$0" "$@"']).wait(timeout=20)
+        self.assertEqual(result.code, 76, result)
+        self.assertEqual(len(result.ballast_lines()), 1, result)
+        self.assertRegex(result.ballast_lines()[0], r"the workers disagree about the training data: rank 1 \(12800:[\w:+]+\) and rank 0 \(12800:[\w:+]+\)")
+
     def test_data_cut_while_a_job_trains(self):
         tokens = self.folder / "tokens.bin"
         tokens.write_bytes(bytes(2 * 16 * 400))

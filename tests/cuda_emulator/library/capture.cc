@@ -1,18 +1,22 @@
 #include "capture.h"
 
+#include <algorithm>
 #include <memory>
 
-struct CUgraph_st {
-  std::vector<cuda_emulator::CapturedStep> steps;
-  std::size_t lanes;
-  int events;
-};
-struct CUgraphExec_st {
-  CUgraph_st graph;
-  std::vector<CUstream_st*> side_streams;
-};
+#include "graph.h"
+#include "last_error.h"
 
 namespace cuda_emulator {
+namespace {
+
+std::vector<Capture*> captures;  // under way
+
+cudaError_t spoil(Capture& capture, cudaError_t error) {
+  capture.invalid = true;
+  return error;
+}
+
+}  // namespace
 
 void Capture::add(CUstream_st& stream, Work work) {
   steps.push_back({CapturedStep::Kind::kWork, stream.lane, std::move(work)});
@@ -50,83 +54,76 @@ bool Capture::joined() const {
   return true;
 }
 
-namespace {
-
-void replay(CUgraphExec_st& exec, CUstream_st& stream) {
-  std::vector<EventRecord> events(exec.graph.events);
-  const EventRecord start = record_event(stream);
-  for (CUstream_st* side : exec.side_streams) wait_for(*side, start);
-  for (const CapturedStep& step : exec.graph.steps) {
-    CUstream_st& lane = step.lane == 0 ? stream : *exec.side_streams[step.lane - 1];
-    switch (step.kind) {
-      case CapturedStep::Kind::kWork:
-        push(lane, step.work);
-        break;
-      case CapturedStep::Kind::kRecord:
-        events[step.event] = record_event(lane);
-        break;
-      case CapturedStep::Kind::kWait:
-        wait_for(lane, events[step.event]);
-        break;
-    }
+cudaError_t forbidden_in_capture() {
+  cudaError_t error = cudaSuccess;
+  for (Capture* capture : captures) {
+    const bool mine = capture->thread == std::this_thread::get_id();
+    if (capture->mode == cudaStreamCaptureModeRelaxed) continue;
+    if (mine || capture->mode == cudaStreamCaptureModeGlobal)
+      error = spoil(*capture, cudaErrorStreamCaptureUnsupported);
   }
+  return error;
 }
 
-}  // namespace
+cudaError_t forbidden_while_capturing(CUstream_st& stream) {
+  return stream.capture == nullptr ? cudaSuccess : spoil(*stream.capture, cudaErrorStreamCaptureUnsupported);
+}
+
+cudaError_t forbidden_while_any_captures() {
+  for (Capture* capture : captures) spoil(*capture, cudaErrorStreamCaptureUnsupported);
+  return captures.empty() ? cudaSuccess : cudaErrorStreamCaptureUnsupported;
+}
+
+cudaError_t forbidden_wait(CUstream_st& stream, const EventRecord& event) {
+  if (event.stream == nullptr) return cudaSuccess;  // never recorded
+  if (event.capture == nullptr) {
+    return stream.capture == nullptr ? cudaSuccess : spoil(*stream.capture, cudaErrorStreamCaptureIsolation);
+  }
+  if (std::find(captures.begin(), captures.end(), event.capture) == captures.end()) return cudaErrorCapturedEvent;
+  if (stream.capture == nullptr || stream.capture == event.capture) return cudaSuccess;
+  return spoil(*stream.capture, cudaErrorStreamCaptureMerge);
+}
+
 }  // namespace cuda_emulator
 
 using namespace cuda_emulator;
 
 extern "C" {
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   const Lock lock;
   CUstream_st& origin = stream_of(stream);
-  if (stream == nullptr || origin.capture != nullptr) return cudaErrorStreamCaptureUnsupported;
-  origin.capture = new Capture{.lanes = {&origin}};
+  if (stream == nullptr) return remember(cudaErrorStreamCaptureUnsupported);
+  if (origin.capture != nullptr) return remember(cudaErrorIllegalState);
+  origin.capture = new Capture{.lanes = {&origin}, .mode = mode, .thread = std::this_thread::get_id()};
   origin.lane = 0;
+  captures.push_back(origin.capture);
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   const Lock lock;
-  const std::unique_ptr<Capture> capture(stream_of(stream).capture);
-  if (capture == nullptr || stream_of(stream).lane != 0) return cudaErrorIllegalState;
+  Capture* const ended = stream_of(stream).capture;
+  if (ended == nullptr || stream_of(stream).lane != 0) return remember(cudaErrorIllegalState);
+  const bool another_thread =
+      ended->mode != cudaStreamCaptureModeRelaxed && ended->thread != std::this_thread::get_id();
+  if (another_thread) return remember(cudaErrorStreamCaptureWrongThread);
+  const std::unique_ptr<Capture> capture(ended);
+  std::erase(captures, ended);
   for (CUstream_st* lane : capture->lanes) lane->capture = nullptr;
   *graph = nullptr;
-  if (!capture->joined()) return cudaErrorStreamCaptureUnjoined;
+  if (capture->invalid) return remember(cudaErrorStreamCaptureInvalidated);
+  if (!capture->joined()) return remember(cudaErrorStreamCaptureUnjoined);
   *graph = new CUgraph_st{std::move(capture->steps), capture->lanes.size(), capture->events};
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
   const Lock lock;
-  *status = stream_of(stream).capture == nullptr ? cudaStreamCaptureStatusNone : cudaStreamCaptureStatusActive;
-  return cudaSuccess;
-}
-
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
-  const Lock lock;
-  *exec = new CUgraphExec_st{*graph, {}};
-  for (std::size_t lane = 1; lane < graph->lanes; ++lane) (*exec)->side_streams.push_back(&create_stream(false));
-  return cudaSuccess;
-}
-
-cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-  const Lock lock;
-  replay(*exec, stream_of(stream));
-  return cudaSuccess;
-}
-
-cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  delete graph;
-  return cudaSuccess;
-}
-
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
-  const Lock lock;
-  for (CUstream_st* side : exec->side_streams) destroy_stream(*side);
-  delete exec;
+  const Capture* capture = stream_of(stream).capture;
+  *status = capture == nullptr ? cudaStreamCaptureStatusNone
+            : capture->invalid ? cudaStreamCaptureStatusInvalidated
+                               : cudaStreamCaptureStatusActive;
   return cudaSuccess;
 }
 

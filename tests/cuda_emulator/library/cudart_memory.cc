@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "capture.h"
 #include "cuda_emulator/execution.h"
 #include "last_error.h"
 #include "memory.h"
@@ -51,24 +52,46 @@ bool host_function_waits(const CUstream_st& stream) {
   });
 }
 
+Node node_of(const void* to, const void* from) {
+  if (on_device(to)) return on_device(from) ? Node::kCopyOnDevice : Node::kCopyIn;
+  return on_device(from) ? Node::kCopyOut : Node::kCopyOnHost;
+}
+
+Allocation* pinned_of(void* to, const void* from) {
+  Allocation* pinned = find_allocation(on_device(to) ? from : to);
+  return pinned != nullptr && pinned->kind == MemoryKind::kPinned ? pinned : nullptr;
+}
+
 // Marks a pinned buffer while a copy that uses it is on its way. What a copy will write is undefined until the stream
 // is synchronised: NaN, unless another copy, or a host function before this one, may still read it.
-Allocation* begin_copy(void* to, const void* from, std::size_t bytes, const CUstream_st& stream) {
-  Allocation* pinned = find_allocation(on_device(to) ? from : to);
-  if (pinned == nullptr || pinned->kind != MemoryKind::kPinned) return nullptr;
+void begin_copy(void* to, const void* from, std::size_t bytes, const CUstream_st& stream) {
+  Allocation* pinned = pinned_of(to, from);
+  if (pinned == nullptr) return;
   if (!on_device(to) && pinned->copies_in_flight == 0 && !host_function_waits(stream)) {
     std::memset(to, 0xff, bytes);
   }
   ++pinned->copies_in_flight;
-  return pinned;
+}
+
+// The copy, whose buffers are marked by whoever queues it, at once or when it is launched in a graph.
+Work copy_work(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  return {.what = "cudaMemcpyAsync",
+          .run =
+              [=](CUstream_st&) {
+                copy_now(to, from, bytes, kind);
+                if (Allocation* pinned = pinned_of(to, from)) --pinned->copies_in_flight;
+              },
+          .node = node_of(to, from)};
 }
 
 cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, CUstream_st& stream) {
   if (bytes == 0) return cudaSuccess;
   const bool pageable_source = find_allocation(from) == nullptr, pageable_target = find_allocation(to) == nullptr;
   if (stream.capture != nullptr) {
-    if (pageable_source || pageable_target) return remember(cudaErrorStreamCaptureUnsupported);
-    push(stream, {.what = "cudaMemcpyAsync", .run = [=](CUstream_st&) { copy_now(to, from, bytes, kind); }});
+    if (pageable_source || pageable_target) return remember(forbidden_while_capturing(stream));
+    Work work = copy_work(to, from, bytes, kind);
+    work.at_launch = [=](const CUstream_st& launched) { begin_copy(to, from, bytes, launched); };
+    push(stream, std::move(work));
     return cudaSuccess;
   }
   if (pageable_source) {  // staged before the call returns
@@ -77,11 +100,8 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind k
     push(stream, {.what = "cudaMemcpyAsync", .run = [=](CUstream_st&) { copy_now(to, staged->data(), bytes, kind); }});
     return cudaSuccess;
   }
-  Allocation* pinned = begin_copy(to, from, bytes, stream);
-  push(stream, {.what = "cudaMemcpyAsync", .run = [=](CUstream_st&) {
-                  copy_now(to, from, bytes, kind);
-                  if (pinned != nullptr) --pinned->copies_in_flight;
-                }});
+  begin_copy(to, from, bytes, stream);
+  push(stream, copy_work(to, from, bytes, kind));
   if (pageable_target) synchronize(stream);
   return cudaSuccess;
 }
@@ -89,6 +109,7 @@ cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind k
 cudaError_t allocate_for(void** pointer, std::size_t bytes, MemoryKind kind) {
   const Lock lock;
   *pointer = nullptr;
+  if (const cudaError_t error = forbidden_in_capture()) return remember(error);
   if (bytes == 0) return cudaSuccess;
   if (kind == MemoryKind::kDevice && bytes > kDeviceBytes - device_bytes_in_use()) {
     return remember(cudaErrorMemoryAllocation);
@@ -100,6 +121,7 @@ cudaError_t allocate_for(void** pointer, std::size_t bytes, MemoryKind kind) {
 cudaError_t free_behind_everything(void* pointer, MemoryKind kind) {
   if (pointer == nullptr) return cudaSuccess;
   const Lock lock;
+  if (const cudaError_t error = forbidden_in_capture()) return remember(error);
   synchronize_all();
   return deallocate(pointer, kind) ? cudaSuccess : remember(cudaErrorInvalidValue);
 }
@@ -138,18 +160,26 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 }
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   const Lock lock;
+  if (const cudaError_t error = forbidden_in_capture()) return remember(error);
   return copy(to, from, bytes, kind, stream_of(nullptr));
 }
 
 cudaError_t cudaMemsetAsync(void* pointer, int value, std::size_t bytes, cudaStream_t stream) {
   const Lock lock;
-  push(stream_of(stream), {.what = "cudaMemsetAsync", .run = [=](CUstream_st&) {
-                             check_range(pointer, bytes, "memset", Access::kWrite);
-                             std::memset(pointer, value, bytes);
-                           }});
+  push(stream_of(stream), {.what = "cudaMemsetAsync",
+                           .run =
+                               [=](CUstream_st&) {
+                                 check_range(pointer, bytes, "memset", Access::kWrite);
+                                 std::memset(pointer, value, bytes);
+                               },
+                           .node = Node::kMemset});
   return cudaSuccess;
 }
 cudaError_t cudaMemset(void* pointer, int value, std::size_t bytes) {
+  {
+    const Lock lock;
+    if (const cudaError_t error = forbidden_in_capture()) return remember(error);
+  }
   return cudaMemsetAsync(pointer, value, bytes, nullptr);
 }
 

@@ -1,6 +1,7 @@
 // The CUDA runtime: streams and events.
 #include <cuda_runtime_api.h>
 
+#include "capture.h"
 #include "last_error.h"
 #include "streams.h"
 
@@ -31,7 +32,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const Lock lock;
-  if (stream_of(stream).capture != nullptr) return remember(cudaErrorStreamCaptureUnsupported);
+  if (const cudaError_t error = forbidden_while_capturing(stream_of(stream))) return remember(error);
   synchronize(stream_of(stream));
   return cudaSuccess;
 }
@@ -39,6 +40,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   const Lock lock;
   CUstream_st& polled = stream_of(stream);
+  if (const cudaError_t error = forbidden_while_capturing(polled)) return remember(error);
   if (!poll(polled, polled.issued)) return cudaErrorNotReady;
   acquire(&polled.clock);
   return cudaSuccess;
@@ -46,7 +48,8 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
   const Lock lock;
-  push(stream_of(stream), {.what = "cudaLaunchHostFunc", .run = [=](CUstream_st&) { function(data); }});
+  push(stream_of(stream),
+       {.what = "cudaLaunchHostFunc", .run = [=](CUstream_st&) { function(data); }, .node = Node::kHostFunction});
   return cudaSuccess;
 }
 
@@ -69,6 +72,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const Lock lock;
+  if (const cudaError_t error = forbidden_wait(stream_of(stream), event->record)) return remember(error);
   wait_for(stream_of(stream), event->record);
   return cudaSuccess;
 }
@@ -76,7 +80,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const Lock lock;
   if (event->record.stream == nullptr) return cudaSuccess;
-  if (event->record.capture != nullptr) return remember(cudaErrorStreamCaptureUnsupported);
+  if (event->record.capture != nullptr) return remember(cudaErrorCapturedEvent);
   synchronize(event->record);
   return cudaSuccess;
 }
@@ -84,6 +88,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const Lock lock;
   if (event->record.stream == nullptr) return cudaSuccess;
+  if (event->record.capture != nullptr) return remember(cudaErrorCapturedEvent);
   if (!poll(*event->record.stream, event->record.number)) return cudaErrorNotReady;
   acquire(event->record.clock.get());
   return cudaSuccess;

@@ -16,11 +16,17 @@ namespace cuda_emulator {
 
 struct Capture;
 
+/// What work is as the node of a graph; copies differ by whether they begin and end on the device.
+enum class Node { kKernel, kCopyIn, kCopyOut, kCopyOnDevice, kCopyOnHost, kMemset, kHostFunction };
+
 /// One unit of work of a stream.
 struct Work {
   const char* what = "";
   std::function<void(CUstream_st&)> run;  // may be empty: the work only waits
-  CUstream_st* after = nullptr;           // waits until `after` has done its work number `after_number`
+  Node node = Node::kKernel;
+  std::function<void(CUstream_st&)>
+      at_launch;                 // of captured work: when a graph that holds it is launched; may be empty
+  CUstream_st* after = nullptr;  // waits until `after` has done its work number `after_number`
   std::uint64_t after_number = 0;
   std::shared_ptr<char> after_clock;
   /// Blocks until other ranks come, so it runs only where every rank of a program runs it, and on the thread that

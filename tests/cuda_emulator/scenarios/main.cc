@@ -8,7 +8,7 @@ namespace cuda_emulator::scenarios {
 namespace {
 
 int run(const std::string& name) {
-  for (const auto& scenarios : {block_scenarios(), memory_scenarios(), stream_scenarios()}) {
+  for (const auto& scenarios : {block_scenarios(), memory_scenarios(), stream_scenarios(), graph_scenarios()}) {
     for (const Scenario& scenario : scenarios) {
       if (scenario.name != name) continue;
       if (scenario.run()) return 0;

@@ -18,7 +18,8 @@ struct Scenario {
 
 std::vector<Scenario> block_scenarios();   // blocks.cc: threads of one block
 std::vector<Scenario> memory_scenarios();  // memory.cc: bounds, lifetimes, races between blocks
-std::vector<Scenario> stream_scenarios();  // streams.cc: streams, events, pinned memory, graphs
+std::vector<Scenario> stream_scenarios();  // streams.cc: streams, events, pinned memory
+std::vector<Scenario> graph_scenarios();   // graphs.cc: capture, updates and launches of graphs
 
 /// Ends the process with the error's name unless the call succeeded.
 void check(cudaError_t error);

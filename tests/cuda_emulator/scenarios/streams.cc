@@ -1,28 +1,9 @@
 // Streams: what is not ordered by an event or a synchronising call happens in any order. Each scenario runs several
 // rounds, as a training loop does: one round may fall into the right order by luck.
-#include "scenario.h"
+#include "two_streams.h"
 
 namespace cuda_emulator::scenarios {
 namespace {
-
-constexpr unsigned kElements = 64;
-constexpr int kRounds = 12;
-
-__global__ void __launch_bounds__(kElements) fill(float* x, float value) { x[threadIdx.x] = value; }
-__global__ void __launch_bounds__(kElements) add(const float* x, float* y) { y[threadIdx.x] += x[threadIdx.x]; }
-
-struct Streams {
-  cudaStream_t first = nullptr, second = nullptr;
-  cudaEvent_t written = nullptr, read = nullptr;
-  Streams() {
-    for (cudaStream_t* stream : {&first, &second}) check(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking));
-    for (cudaEvent_t* event : {&written, &read}) check(cudaEventCreateWithFlags(event, cudaEventDisableTiming));
-  }
-};
-
-bool all_equal(const std::vector<float>& values, float expected) {
-  return values == std::vector<float>(values.size(), expected);
-}
 
 // The first stream writes x, the second adds it to y.
 template <bool kWaitForWrite, bool kWaitForRead>
@@ -41,12 +22,6 @@ bool pipeline() {
   }
   check(cudaDeviceSynchronize());
   return all_equal(y.values(), expected);
-}
-
-float* pinned_array() {
-  float* pinned = nullptr;
-  check(cudaMallocHost(&pinned, kElements * sizeof(float)));
-  return pinned;
 }
 
 template <bool kSynchronize>
@@ -84,46 +59,6 @@ bool upload() {
   return all_equal(y.values(), expected);
 }
 
-// A graph of two streams: fill on one, add on the other, joined again.
-template <bool kWaitForWrite>
-bool graph() {
-  const Streams streams;
-  const DeviceArray<float> x(kElements), y(std::vector<float>(kElements, 0.0f));
-  check(cudaStreamBeginCapture(streams.first, cudaStreamCaptureModeThreadLocal));
-  check(cudaEventRecord(streams.written, streams.first));  // forks the second stream
-  check(cudaStreamWaitEvent(streams.second, streams.written, 0));
-  launch(1, kElements, 0, streams.first, fill, x.data(), 2.0f);
-  check(cudaEventRecord(streams.written, streams.first));
-  if (kWaitForWrite) check(cudaStreamWaitEvent(streams.second, streams.written, 0));
-  launch(1, kElements, 0, streams.second, add, x.data(), y.data());
-  check(cudaEventRecord(streams.read, streams.second));
-  check(cudaStreamWaitEvent(streams.first, streams.read, 0));
-  cudaGraph_t graph = nullptr;
-  check(cudaStreamEndCapture(streams.first, &graph));
-  if (!all_equal(y.values(), 0.0f)) return false;  // a capture runs nothing
-  cudaGraphExec_t exec = nullptr;
-  check(cudaGraphInstantiate(&exec, graph, 0));
-  for (int round = 0; round < kRounds; ++round) {
-    check(cudaMemsetAsync(x.data(), 0, kElements * sizeof(float), streams.first));
-    check(cudaGraphLaunch(exec, streams.first));
-  }
-  check(cudaStreamSynchronize(streams.first));
-  check(cudaGraphExecDestroy(exec));
-  check(cudaGraphDestroy(graph));
-  return all_equal(y.values(), 2.0f * kRounds);
-}
-
-bool unjoined_capture_is_refused() {
-  const Streams streams;
-  const DeviceArray<float> x(kElements);
-  check(cudaStreamBeginCapture(streams.first, cudaStreamCaptureModeThreadLocal));
-  check(cudaEventRecord(streams.written, streams.first));
-  check(cudaStreamWaitEvent(streams.second, streams.written, 0));
-  launch(1, kElements, 0, streams.second, fill, x.data(), 1.0f);
-  cudaGraph_t graph = nullptr;
-  return cudaStreamEndCapture(streams.first, &graph) == cudaErrorStreamCaptureUnjoined;
-}
-
 }  // namespace
 
 std::vector<Scenario> stream_scenarios() {
@@ -135,9 +70,6 @@ std::vector<Scenario> stream_scenarios() {
       {"pinned_buffer_read_too_early", download<false>},
       {"upload", upload<true>},
       {"pinned_buffer_overwritten_too_early", upload<false>},
-      {"graph", graph<true>},
-      {"missing_event_in_graph", graph<false>},
-      {"unjoined_capture", unjoined_capture_is_refused},
   };
 }
 
