@@ -4,7 +4,7 @@
 plan_against_measurement.py JOB... [--hosts 1,2,4] [--rates 1gbit,200mbit] [--seconds 10]
 
 Rates of a worker come from `bench step` with as many workers on one host, those of a link from a plain TCP stream between two hosts: what is compared is the
-simulation, not how well somebody guessed the machine.
+simulation, not how well somebody guessed the machine. Memory has what a tiny job takes beyond its plan added to it.
 """
 import argparse
 import json
@@ -18,17 +18,17 @@ import ballast_side
 sys.path.insert(0, str(ballast_side.ROOT / "tests/system"))
 import hosts  # noqa: E402
 
-PORT = 9753
+PORT, TURNS, STREAM_BYTES = 9753, 200, 1 << 24
 SINK = f"""
 import socket
 server = socket.create_server(("", {PORT}))
 print("ready", flush=True)
 link, _ = server.accept()
 link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-for _ in range({{turns}}):
+for _ in range({TURNS}):
     link.recv(1)
     link.sendall(b"x")
-left = {{size}}
+left = {STREAM_BYTES}
 while left > 0:
     left -= len(link.recv(1 << 20))
 link.sendall(b"x")
@@ -36,31 +36,40 @@ link.recv(1)
 """
 
 
-def stream(group, turns=200, size=1 << 24):
-    """(latency, bytes a second) of one direction of the link between the first two hosts."""
-    sink = subprocess.Popen(["ip", "netns", "exec", group.names[1], sys.executable, "-c", SINK.format(turns=turns, size=size)],
-                            stdout=subprocess.PIPE, text=True)
-    source = f"""
-import json, socket, statistics, time
-link = socket.create_connection(("10.99.0.2", {PORT}))
+SOURCE = f"""
+import json, socket, statistics, sys, time
+link = socket.create_connection((sys.argv[1], {PORT}))
 link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 ways = []
-for _ in range({turns}):
+for _ in range({TURNS}):
     begin = time.perf_counter()
     link.sendall(b"x")
     link.recv(1)
     ways.append((time.perf_counter() - begin) / 2)
 begin = time.perf_counter()
-link.sendall(bytes({size}))
+link.sendall(bytes({STREAM_BYTES}))
 link.recv(1)
-print(json.dumps([statistics.median(ways), {size} / (time.perf_counter() - begin)]))
+print(json.dumps([statistics.median(ways), {STREAM_BYTES} / (time.perf_counter() - begin)]))
 """
+
+
+def python_on(group, host, code, *arguments):
+    return subprocess.Popen(["ip", "netns", "exec", group.names[host], sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def stream(group):
+    """(latency, bytes a second) of the link between the first two hosts, with both directions at once as in an exchange."""
+    sinks = [python_on(group, host, SINK) for host in (0, 1)]
     try:
-        sink.stdout.readline()
-        return json.loads(group.run(0, sys.executable, "-c", source))
+        for sink in sinks:
+            sink.stdout.readline()
+        sources = [python_on(group, host, SOURCE, f"10.99.0.{2 - host}") for host in (0, 1)]
+        found = [json.loads(source.communicate()[0]) for source in sources]
+        return max(way for way, _ in found), min(rate for _, rate in found)
     finally:
-        sink.kill()
-        sink.wait()
+        for sink in sinks:
+            sink.kill()
+            sink.wait()
 
 
 def bench(job, seconds, prefix):
@@ -89,7 +98,13 @@ def predict(job, count, rates, link):
     return ballast_side.ballast_json(["plan", job, *words], workers=0)
 
 
-def row(job, count, rate, rates, seconds, folder):
+def bytes_of_a_worker(job):
+    """Memory of a job alone beyond its plan: code, libraries, MPI."""
+    plan = ballast_side.ballast_json(["plan", job], workers=0)["memory_bytes"]
+    return bench(job, 1, ballast_side.mpirun(1))["node_bytes"] - (plan["total"] - plan["snapshot"])
+
+
+def row(job, count, rate, rates, seconds, base, folder):
     """One line of the table."""
     if count == 1:
         measured, link = bench(job, seconds, ballast_side.mpirun(1)), None
@@ -99,7 +114,7 @@ def row(job, count, rate, rates, seconds, folder):
             measured = bench(job, seconds, group.mpirun([1] * count))
     plan = predict(job, count, rates, link)
     said, took = 1e3 * plan["forecast"]["step"]["seconds"], measured["step_ms"]["median"]
-    memory = plan["memory_bytes"]["total"] - plan["memory_bytes"]["snapshot"]  # no checkpoint is written here
+    memory = base + plan["memory_bytes"]["total"] - plan["memory_bytes"]["snapshot"]  # no checkpoint is written here
     spread = f"{measured['step_ms']['low']:.1f}..{measured['step_ms']['high']:.1f}"
     return [pathlib.Path(job).stem, str(count), rate if link else "-", f"{took:.1f} ({spread})", f"{said:.1f}", f"{said / took:.2f}",
             f"{measured['node_bytes'] / 2**20:.1f}", f"{memory / 2**20:.1f}"]
@@ -115,12 +130,13 @@ def main():
     if hosts.missing():
         sys.exit(hosts.missing())
     print("| job | hosts | link | measured ms (low..high) | predicted ms | ratio | measured MiB | predicted MiB |\n|---|---|---|---|---|---|---|---|")
+    base = bytes_of_a_worker(ballast_side.ROOT / "examples/gpt_tiny.toml")
     with tempfile.TemporaryDirectory(prefix="ballast-plan-") as folder:
         for job in chosen.jobs:
             for count in map(int, chosen.hosts.split(",")):
                 rates = rates_of_workers(job, chosen.seconds, count)
                 for rate in chosen.rates.split(",") if count > 1 else [None]:
-                    print("| " + " | ".join(row(job, count, rate, rates, chosen.seconds, folder)) + " |", flush=True)
+                    print("| " + " | ".join(row(job, count, rate, rates, chosen.seconds, base, folder)) + " |", flush=True)
 
 
 if __name__ == "__main__":

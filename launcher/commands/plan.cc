@@ -22,6 +22,7 @@ namespace ballast {
 namespace {
 
 constexpr double kSecondsForRoof = 1.0;
+constexpr std::int64_t kMostWorkers = 65536;  // as many as batch.shards may be
 
 std::string bytes(std::int64_t count) { return bytes_text(static_cast<double>(count)); }
 
@@ -57,7 +58,12 @@ std::int64_t workers_of(const PlanCommand& command, const ClusterSection& cluste
   }
   if (command.workers > 1)
     throw ConfigError("--workers and cluster.workers both say how many there are: leave one out");
-  return cluster.nodes * cluster.workers;
+  const std::int64_t workers = cluster.nodes * cluster.workers;
+  if (workers > kMostWorkers) {
+    throw ConfigError("cluster.nodes x cluster.workers = " + std::to_string(workers) + " workers: a job has at most " +
+                      std::to_string(kMostWorkers));
+  }
+  return workers;
 }
 
 /// Fills in what the description leaves to this machine. Needs the workers of one node to measure them together; alone

@@ -129,6 +129,7 @@ std::string saving_text(const Forecast& forecast) {
 }  // namespace
 
 std::string short_time(double seconds) {
+  if (seconds == 0.0) return "0 s";
   if (seconds >= 3600.0) return fixed_number(seconds / 3600.0, 2) + " h";
   if (seconds >= 100.0) return fixed_number(seconds / 60.0, 1) + " min";
   if (seconds >= 1.0) return fixed_number(seconds, 2) + " s";

@@ -144,7 +144,7 @@ TEST(Config, NamesUnknownSectionsOnce) {
   EXPECT_THAT(
       mistakes("\n[zoo]\n"),
       ElementsAre("job.toml:2:1: unknown section [zoo]; sections are job, model, data, batch, optimizer, schedule, "
-                  "precision, compute, comm, memory, evaluate, checkpoint, log, watch"));
+                  "precision, compute, comm, memory, evaluate, checkpoint, log, watch, cluster"));
 }
 
 TEST(Config, SaysWhereAKeyOutsideAnySectionBelongs) {
