@@ -148,6 +148,9 @@ struct CheckpointWriterOptions {
   std::string directory;
   int keep = 3;  ///< newest checkpoints kept; the one resumed from and pinned ones stay as well
   bool background = true;
+  /// false, where the host can address the pieces: they are written from where they are, and wait_for_reads() comes
+  /// before they change.
+  bool copy = true;
 };
 
 /// Writes checkpoints behind training, one at a time. All methods are collective and are called at step boundaries by
@@ -165,6 +168,8 @@ class CheckpointWriter {
   /// there already is left as it is and reported as saved.
   void start(const std::vector<TensorSpec>& tensors, std::span<const ConstTensorPiece> pieces,
              const TrainingState& state, Backend& backend);
+  /// Returns when the pieces of the last start() may be overwritten. Not collective.
+  void wait_for_reads();
   /// The result of the save under way, once all workers are done with it; nullopt while there is none or it still runs.
   [[nodiscard]] std::optional<SaveResult> poll();
   /// Waits for the save under way.

@@ -236,6 +236,11 @@ void add_watching(std::vector<Key>& all) {
                      print_checkpoint_every);
   checkpoint.integer("keep", &CheckpointSection::keep, between(1, 1e6), {"checkpoints", "Older ones are removed"});
   checkpoint.boolean("background", &CheckpointSection::background, {"", "Write while training goes on"});
+  checkpoint.boolean(
+      "copy", &CheckpointSection::copy,
+      {"",
+       "Write from a copy. false: from the weights themselves, so no memory is needed for it, but the next "
+       "update waits until they are written"});
   SectionKeys<LogSection> log("log", &JobConfig::log, all);
   log.integer("every", &LogSection::every, at_least(1), {"steps", "Between lines on the console and in metrics.jsonl"});
   log.text("progress", &LogSection::progress, {"auto", "bar", "lines", "none"},

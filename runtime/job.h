@@ -84,6 +84,7 @@ struct CheckpointSection {
   double every_seconds = 0.0;
   std::int64_t keep = 3;
   bool background = true;
+  bool copy = true;
 };
 struct LogSection {
   std::int64_t every = 10;

@@ -103,7 +103,8 @@ Trainer::Trainer(const JobConfig& config, std::string config_text, Supervision& 
       values_(parts_.model.parameters(), *parts_.reduction, *parts_.backend, world_,
               config.comm.share_memory && parts_.backend->host_addressable()),
       writer_(files, world_,
-              {checkpoint_folder(config), static_cast<int>(config.checkpoint.keep), config.checkpoint.background}),
+              {checkpoint_folder(config), static_cast<int>(config.checkpoint.keep), config.checkpoint.background,
+               config.checkpoint.copy}),
       reporter_(observer, run_folder(), parts_.model.parameters(), reporter_options()),
       early_(config.evaluate.patience),
       totals_(setup_.layout.shards) {
@@ -117,6 +118,7 @@ RunResult Trainer::run() {
     begin_step();
     parts_.worker.compute_gradients(step_, totals_);
     check_values();
+    writer_.wait_for_reads();
     const bool statistics = reporter_.wants_statistics(step_ + 1);
     const StepOutcome outcome = parts_.coordinator.update(step_ + 1, totals_, flags(), statistics);
     loss_ = totals_.mean_loss();

@@ -54,6 +54,7 @@ void Snapshot::take(std::span<const ConstTensorPiece> pieces, Backend& backend) 
   std::size_t size = 0;
   for (const ConstTensorPiece& piece : pieces) size += static_cast<std::size_t>(piece.values.size);
   pieces_.clear();
+  in_place_ = false;
   if (size > capacity_) {
     memory_.reset();
     capacity_ = 0;
@@ -69,6 +70,19 @@ void Snapshot::take(std::span<const ConstTensorPiece> pieces, Backend& backend) 
     backend.download(piece.values, std::as_writable_bytes(values));
     pieces_.push_back({piece.tensor, piece.begin, values});
     at += values.size();
+  }
+}
+
+void Snapshot::refer_to(std::span<const ConstTensorPiece> pieces, Backend& backend) {
+  complete();
+  backend.synchronize();
+  pieces_.clear();
+  in_place_ = true;
+  for (const ConstTensorPiece& piece : pieces) {
+    if (piece.values.empty()) continue;
+    require(piece.values.dtype == DType::kF32, "a piece of a checkpoint is not f32");
+    const std::span values(static_cast<const float*>(piece.values.data), static_cast<std::size_t>(piece.values.size));
+    pieces_.push_back({piece.tensor, piece.begin, values});
   }
 }
 

@@ -1,4 +1,5 @@
-// Defines: Snapshot: this worker's pieces of all tensors, copied, cut into segments, and written behind training.
+// Defines: Snapshot: this worker's pieces of all tensors, copied or where they are, cut into segments, and written
+// behind training.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +32,10 @@ class Snapshot {
   /// Begins to download the pieces: `backend` may do it beside work that only reads them, and must live until
   /// complete(). The memory is kept from save to save: as much as the largest of them needed.
   void take(std::span<const ConstTensorPiece> pieces, Backend& backend);
+  /// Copies nothing: the host reads the pieces where they are, in write().
+  void refer_to(std::span<const ConstTensorPiece> pieces, Backend& backend);
+  /// Whether the pieces are those of refer_to().
+  [[nodiscard]] bool in_place() const { return in_place_; }
   /// Waits until everything is here. On the thread that works with the backend.
   void complete();
 
@@ -51,6 +56,7 @@ class Snapshot {
   std::size_t capacity_ = 0;
   Backend* downloading_ = nullptr;  // until complete()
   std::vector<Piece> pieces_;
+  bool in_place_ = false;
   int exceptions_ = std::uncaught_exceptions();
 };
 

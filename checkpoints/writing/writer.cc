@@ -108,7 +108,15 @@ class CheckpointWriter::Impl {
           return save_->publication && !save_->publication->prepare() ? std::string("there already") : std::string();
         },
         options_.background && is_first());
-    if (!options_.background) complete();
+    if (!options_.background) return complete();
+    if (snapshot_.in_place()) {  // reading begins now, while nobody writes there
+      task_.wait();
+      advance();
+    }
+  }
+
+  void wait_for_reads() {
+    if (save_ && save_->phase == Phase::kWrite && snapshot_.in_place()) task_.wait();
   }
 
   std::optional<SaveResult> poll() {
@@ -225,7 +233,11 @@ std::string CheckpointWriter::Impl::lay_out_together(const TrainingState& state)
 
 std::string CheckpointWriter::Impl::take_snapshot(std::span<const ConstTensorPiece> pieces, Backend& backend) {
   try {
-    snapshot_.take(pieces, backend);
+    if (options_.copy || !backend.host_addressable()) {
+      snapshot_.take(pieces, backend);
+    } else {
+      snapshot_.refer_to(pieces, backend);
+    }
     return "";
   } catch (const std::bad_alloc&) {
     std::int64_t bytes = 0;
@@ -311,6 +323,7 @@ void CheckpointWriter::start(const std::vector<TensorSpec>& tensors, std::span<c
                              const TrainingState& state, Backend& backend) {
   impl_->start(tensors, pieces, state, backend);
 }
+void CheckpointWriter::wait_for_reads() { impl_->wait_for_reads(); }
 std::optional<SaveResult> CheckpointWriter::poll() { return impl_->poll(); }
 std::optional<SaveResult> CheckpointWriter::finish() { return impl_->finish(); }
 void CheckpointWriter::pin(const std::string& name, std::int64_t step) { impl_->pin(name, step); }

@@ -65,6 +65,8 @@ void NodeAllReduce::gradients_ready(std::int64_t offset) {
   shared_->sums.finished(ready);
   if (!free_gradients_) return;
   sum_and_free(ready);
+  if (ready <= freed_ + kBucketsAhead) return;
+  const MessageWait wait(*shared_->group);
   while (ready > freed_ + kBucketsAhead) {
     std::this_thread::sleep_for(kNap);
     shared_->sums.finished(ready);

@@ -120,12 +120,13 @@ struct Cudnn::State {
   std::map<Key, Plan> plans;
 
   /// The plan of a call, or null where cuDNN cannot do it.
-  const Plan* plan_for(const Queue& queue, const ConvShape& shape, DType dtype, bool data) {
+  const Plan* plan_for(Queue& queue, const ConvShape& shape, DType dtype, bool data) {
     if (handle.get() == nullptr) {
+      const cudaStream_t stream = queue.uncaptured_stream();  // a handle takes memory, which a capture cannot hold
       cudnnHandle_t made = nullptr;
       check(cudnnCreate(&made));
       handle = Owned<cudnnHandle_t, cudnnDestroy>(made);
-      check(cudnnSetStream(made, queue.stream()));
+      check(cudnnSetStream(made, stream));
     }
     const Key key{
         {shape.samples, shape.rows, shape.columns, shape.inputs, shape.outputs, shape.kernel, shape.stride, shape.pad},

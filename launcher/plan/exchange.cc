@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "compute/error.h"
+
 namespace ballast {
 namespace {
 
@@ -17,6 +19,7 @@ struct Cut {
 void cut_slices(std::int64_t owners, Cut& cut) {
   std::int64_t total = 0, before = 0;
   for (const std::int64_t size : cut.sizes) total += size;
+  require(total > 0, "cut_slices: a bucket of empty blocks");
   for (const std::int64_t size : cut.sizes) {
     const std::int64_t slice = ((before + size / 2 + 1) * owners + total - 1) / total - 1;
     cut.slices.push_back(std::min(slice, owners - 1));

@@ -81,6 +81,28 @@ TEST_F(Writer, TheSnapshotIsOfTheMomentOfStart) {
   EXPECT_THAT(back, testing::Each(1.0F));
 }
 
+TEST_F(Writer, WithoutACopyReadsThePiecesUntilTheyMayChange) {
+  FaultyFileSystem slow(place_.path());
+  run_workers(2, [&](Communicator& group) {
+    CheckpointWriter writer(slow, group, {.directory = place_.path(), .copy = false});
+    group.barrier();
+    if (group.rank() == 0) slow.delay_each(milliseconds(2));
+    group.barrier();
+    std::vector<float> values(10, static_cast<float>(group.rank()));
+    const ConstTensorPiece piece{0, 10 * group.rank(), device_span(values)};
+    writer.start({{"a", {20}}}, {&piece, 1}, ExampleJob::state(1), host_backend());
+    std::this_thread::sleep_for(milliseconds(1));
+    writer.wait_for_reads();
+    std::fill(values.begin(), values.end(), 2.0F);
+    EXPECT_TRUE(writer.finish()->ok);
+  });
+  std::vector<float> back(20);
+  const HostPiece piece{0, 0, back};
+  Checkpoint::open(real_file_system(), place_.path() + "/" + checkpoint_name(1)).read({&piece, 1});
+  EXPECT_THAT(std::span(back).first(10), testing::Each(0.0F));
+  EXPECT_THAT(std::span(back).last(10), testing::Each(1.0F));
+}
+
 TEST_F(Writer, StartingTheNextSaveFinishesTheOneUnderWayAndBothAreTold) {
   alone(3, [&](CheckpointWriter& writer, Communicator& group) {
     job_.start(writer, group, 1);

@@ -78,6 +78,7 @@ const std::map<std::string, std::string>& other_values() {
       {"evaluate.patience", "5"},
       {"checkpoint.every", "\"10min\""},
       {"checkpoint.keep", "1"},
+      {"checkpoint.copy", "false"},
       {"checkpoint.background", "false"},
       {"log.every", "1"},
       {"log.progress", "\"lines\""},

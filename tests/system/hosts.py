@@ -23,12 +23,15 @@ def missing():
 class Hosts:
     """A context manager. mpirun(slots) is the command that starts slots[i] workers on host i.
 
-    `rate`, in the words of tc ("1gbit"), limits each direction of each host's link; None: as fast as the kernel is.
+    `rate`, in the words of tc ("1gbit"), limits each direction of each host's link; None: as fast as the kernel is. `delay_ms`: how much later
+    everything arrives on the other side; 0: a bridge of the kernel's, else the program that DELAY_RELAY names.
     """
 
-    def __init__(self, count, folder, rate=None):
+    def __init__(self, count, folder, rate=None, delay_ms=0):
         self.count = count
         self.rate = rate
+        self.delay_ms = delay_ms
+        self.relay = None
         self.names = [f"ballast-{os.getpid()}-h{i + 1}" for i in range(count)]
         self.switch = f"ballast-{os.getpid()}-switch"
         self.agent = pathlib.Path(folder) / "agent"
@@ -46,18 +49,25 @@ class Hosts:
 
     def _build(self):
         self._ip("netns", "add", self.switch)
-        self._ip("-n", self.switch, "link", "add", "bridge", "type", "bridge")
-        self._ip("-n", self.switch, "link", "set", "bridge", "up")
+        if not self.delay_ms:
+            self._ip("-n", self.switch, "link", "add", "bridge", "type", "bridge")
+            self._ip("-n", self.switch, "link", "set", "bridge", "up")
         for i, name in enumerate(self.names):
             self._ip("netns", "add", name)
             self._ip("-n", name, "link", "set", "lo", "up")
             self._ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", f"port{i + 1}", "netns", self.switch)
             self._ip("-n", name, "addr", "add", f"10.99.0.{i + 1}/24", "dev", "eth0")
             self._ip("-n", name, "link", "set", "eth0", "up")
-            self._ip("-n", self.switch, "link", "set", f"port{i + 1}", "master", "bridge", "up")
+            self._ip("-n", self.switch, "link", "set", f"port{i + 1}", *([] if self.delay_ms else ["master", "bridge"]), "up")
             if self.rate:
                 self._limit(name, "eth0")
                 self._limit(self.switch, f"port{i + 1}")
+        if self.delay_ms:
+            ports = [f"port{i + 1}" for i in range(self.count)]
+            self.relay = subprocess.Popen(["ip", "netns", "exec", self.switch, os.environ["DELAY_RELAY"], str(self.delay_ms), *ports],
+                                          stdout=subprocess.PIPE, text=True)
+            if self.relay.stdout.readline() != "ready\n":
+                raise RuntimeError("the relay did not start")
         # What ssh would do: run the daemon's command line on the host with that address.
         self.agent.write_text(f"""#!/bin/sh
 host=h${{1##*.}}
@@ -79,6 +89,10 @@ exec ip netns exec ballast-{os.getpid()}-$host unshare --uts sh -c "hostname $ho
         return subprocess.run(["ip", "netns", "exec", self.names[host], *command], check=True, capture_output=True, text=True).stdout
 
     def _tear_down(self):
+        if self.relay:
+            self.relay.terminate()
+            self.relay.wait()
+            self.relay.stdout.close()
         for name in [*self.names, self.switch]:
             subprocess.run(["ip", "netns", "del", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

@@ -27,6 +27,14 @@ class TestHosts(jobs.SystemTest):
                           prefix=group.mpirun(slots))
                 self.assertEqual((job.digest(), job.losses()), expected, slots)
 
+    def test_same_bits_over_slow_links(self):
+        alone = jobs.RunFolder(self.folder / "alone", jobs.small_job(self.model, self.precision))
+        alone.train()
+        with hosts.Hosts(2, self.folder, rate="100mbit", delay_ms=2) as group:
+            job = jobs.RunFolder(self.folder / "slow", jobs.small_job(self.model, self.precision))
+            job.train("comm.bucket_mib=0.05", "compute.threads=1", prefix=group.mpirun([2, 1]))
+        self.assertEqual((job.digest(), job.losses()), (alone.digest(), alone.losses()))
+
 
 if __name__ == "__main__":
     TestHosts.precision = sys.argv.pop()

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Steps of a job on several hosts with slow links, against what the links and the processors allow. Needs root: the hosts are network namespaces.
+
+slow_network.py [--hosts 4] [--rate 1gbit] [--delay-ms 0] [--steps 12] [JOB key=value ...]
+
+Three measurements, in turn: the network alone (`ballast bench network`, the best of its patterns); the job's workers on one host, where nothing is sent (compute);
+the job on the hosts. The bound of a step is the larger of compute and of 2 (K - 1) / K times the gradient's bytes at the measured rate. Without a job: `gpt` with 10.7
+million weights, 16 384 tokens a step, one worker of one thread on each host.
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "system"))
+import hosts  # noqa: E402
+import jobs  # noqa: E402
+
+BALLAST = os.environ.get("BALLAST", str(ROOT / "build/bin/ballast"))
+GPT = {
+    "job": {"seed": 1},
+    "model": {"name": "gpt", "layers": 6, "heads": 6, "width": 384, "context": 256, "vocabulary": 65},
+    "data": {"format": "synthetic", "samples": 4096},
+    "batch": {"size": 64, "shards": 4},
+    "optimizer": {"name": "adamw", "lr": 0.001, "clip": 1.0},
+    "precision": {"compute": "bf16"},
+    "log": {"every": 1, "statistics": 100000, "progress": "none"},
+}
+
+
+def output_of(command):
+    result = subprocess.run([*map(str, command)], env=jobs.environment(), capture_output=True, text=True)
+    if result.returncode != 0:
+        sys.exit(f"{command}: exit code {result.returncode}\n{result.stderr}")
+    return result.stdout
+
+
+def step_seconds(prefix, job, steps, overrides, folder):
+    """Median, the first two steps left out."""
+    output_of([*prefix, BALLAST, "train", job, f"job.dir={folder}", f"job.steps={steps}", "compute.threads=1", *overrides])
+    events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    ends = [event["seconds"] for event in events if event["event"] == "step"]
+    return statistics.median(later - earlier for earlier, later in zip(ends[1:], ends[2:]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hosts", type=int, default=4)
+    parser.add_argument("--rate", default="1gbit")
+    parser.add_argument("--delay-ms", type=float, default=0)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--seconds", type=float, default=10, help="for the network alone")
+    parser.add_argument("job", nargs="*")
+    options = parser.parse_args()
+    if hosts.missing():
+        sys.exit(hosts.missing())
+    count = options.hosts
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        job = folder / "job.toml"
+        job.write_text(jobs.toml(GPT) if not options.job else pathlib.Path(options.job[0]).read_text())
+        overrides = [*options.job[1:], "checkpoint.every=0"]
+        plan = json.loads(output_of([BALLAST, "plan", job, "--json"]))
+        compute = step_seconds(["mpirun", "-n", count], job, options.steps, overrides, folder / "one")
+        with hosts.Hosts(count, folder, options.rate, options.delay_ms) as group:
+            mpirun = group.mpirun([1] * count)
+            network = json.loads(output_of([*mpirun, BALLAST, "bench", "network", "--json", "--threads", 1, "--seconds", options.seconds]))
+            before = group.bytes_sent()
+            measured = step_seconds(mpirun, job, options.steps, overrides, folder / "many")
+            sent = max(after - start for after, start in zip(group.bytes_sent(), before)) / options.steps
+    gradient = 4 * plan["parameters"]
+    wire = 2 * (count - 1) / count * gradient / network["bytes_per_second"]
+    bound = max(compute, wire)
+    print(f"{count} hosts, {options.rate}, {options.delay_ms:g} ms: best pattern {network['bytes_per_second'] * 8e-9:.3f} Gbit/s, latency "
+          f"{network['latency_seconds'] * 1e3:.2f} ms")
+    print(f"gradient {gradient / 1e6:.1f} MB, at most {sent / 1e6:.1f} MB left a host in a step (frames, start included)")
+    print(f"compute {compute:.3f} s, 2 (K-1)/K of the gradient {wire:.3f} s, step {measured:.3f} s: {measured / bound:.2f} of the larger")
+
+
+if __name__ == "__main__":
+    main()
