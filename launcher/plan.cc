@@ -85,7 +85,7 @@ PlanReport make_plan(const JobConfig& config, int workers, int nodes) {
   plan.optimizer = share(states, who.owners());
   plan.activations = model.arena_bytes();
   plan.exchange = exchange_bytes(gradient, who, parts);
-  plan.snapshot = share(weights + states, who.owners());
+  plan.snapshot = config.checkpoint.copy ? share(weights + states, who.owners()) : 0;
   plan.wire_bytes = wire_bytes(parameters, workers, who.owners(), most_subtrees(workers, cut.shards));
   plan.checkpoint_bytes = weights + states;
   plan.operations = model.summary();

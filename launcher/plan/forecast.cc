@@ -104,15 +104,22 @@ std::vector<Forecast::Scale> scaling_of(const JobConfig& config, Forecaster& job
   return scaling;
 }
 
-/// Every node writes its share; a snapshot is a copy in memory, read and written once.
-Forecast::Saving saving_of(const JobConfig& config) {
+/// A snapshot is a copy in memory, read and written once. Without one the next update waits for the disk.
+double stall_seconds(const JobConfig& config, double bytes_of_node, double write_seconds, double step_seconds) {
+  if (!config.checkpoint.background) return write_seconds;
+  if (!config.checkpoint.copy) return std::max(0.0, write_seconds - step_seconds);
+  return 2.0 * bytes_of_node / config.cluster.memory_bandwidth;
+}
+
+/// Every node writes its share.
+Forecast::Saving saving_of(const JobConfig& config, double step_seconds) {
   const ClusterSection& cluster = config.cluster;
   Forecast::Saving saving{.bytes = static_cast<double>(plan_of(config).checkpoint_bytes)};
   const Ownership who = described(config, cluster.nodes);
   const auto owners = static_cast<double>(who.owners());
   const double of_node = saving.bytes * std::ceil(owners / static_cast<double>(cluster.nodes)) / owners;
   saving.write_seconds = of_node / cluster.disk_bandwidth;
-  saving.stall_seconds = config.checkpoint.background ? 2.0 * of_node / cluster.memory_bandwidth : saving.write_seconds;
+  saving.stall_seconds = stall_seconds(config, of_node, saving.write_seconds, step_seconds);
   if (cluster.mtbf_hours <= 0.0) return saving;
   const double mean = 3600.0 * cluster.mtbf_hours / static_cast<double>(cluster.nodes);
   const double cost = saving.stall_seconds;
@@ -142,7 +149,8 @@ const std::vector<Change>& changes() {
       {"comm.sharding=gradients", [](JobConfig& c) { c.comm.sharding = "gradients"; }},
       {"memory.recompute=attention", [](JobConfig& c) { c.model.recompute = "attention"; }},
       {"memory.recompute=block", [](JobConfig& c) { c.model.recompute = "block"; }},
-      {"batch.micro=1", [](JobConfig& c) { c.batch.micro = 1; }}};
+      {"batch.micro=1", [](JobConfig& c) { c.batch.micro = 1; }},
+      {"checkpoint.copy=false", [](JobConfig& c) { c.checkpoint.copy = false; }}};
   return kChanges;
 }
 
@@ -242,7 +250,7 @@ Forecast make_forecast(const JobConfig& config, double items) {
   forecast.buckets = {{config.comm.bucket_mib, forecast.step.seconds}};
   forecast.best_bucket = job.best_bucket(load, nodes, forecast.buckets);
   forecast.scaling = scaling_of(config, job, load);
-  forecast.saving = saving_of(config);
+  forecast.saving = saving_of(config, forecast.step.seconds);
   if (items > 0.0) forecast.budget = budget_of(forecast, items);
   forecast.node_memory = node_memory_of(config);
   if (!forecast.fits()) forecast.remedies = remedies_of(config);

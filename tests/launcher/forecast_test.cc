@@ -82,6 +82,17 @@ TEST(Forecast, SavesLessOftenWhereLessFails) {
   EXPECT_NEAR(make_forecast(config, 0.0).saving.young_seconds, 2.0 * often.young_seconds, 1e-9);
 }
 
+TEST(Forecast, WithoutACopyTrainingWaitsForASlowDiskOnly) {
+  JobConfig config = even_job(4);
+  config.checkpoint.copy = false;
+  EXPECT_EQ(make_plan(config, 4, 4).snapshot, 0);
+  config.cluster.disk_bandwidth = 1e12;
+  EXPECT_EQ(make_forecast(config, 0.0).saving.stall_seconds, 0.0);
+  config.cluster.disk_bandwidth = 1e5;
+  const Forecast slow = make_forecast(config, 0.0);
+  EXPECT_NEAR(slow.saving.stall_seconds, slow.saving.write_seconds - slow.step.seconds, 1e-9);
+}
+
 TEST(Forecast, PricesABudget) {
   JobConfig config = even_job(4);
   config.cluster.watts = 500;
