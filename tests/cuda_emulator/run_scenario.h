@@ -31,8 +31,9 @@ inline std::vector<Outcome> run_with_seeds(const std::string& program, const std
   for (int first = 1; first <= seeds; first += kAtATime) {
     std::vector<FILE*> processes;
     for (int seed = first; seed < first + kAtATime && seed <= seeds; ++seed) {
-      processes.push_back(start("ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=halt_on_error=1 CUDA_EMULATOR_SEED=" +
-                                std::to_string(seed) + " " + program + " " + scenario));
+      processes.push_back(
+          start("ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=halt_on_error=1:atexit_sleep_ms=0 CUDA_EMULATOR_SEED=" +
+                std::to_string(seed) + " " + program + " " + scenario));
     }
     for (FILE* process : processes) outcomes.push_back(finish(process));
   }
