@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -63,9 +64,11 @@ FlightRecorder::~FlightRecorder() {
   close(file_);
 }
 
+// Only who holds the lock may empty the file: to truncate what another process has mapped would end that with SIGBUS.
 void FlightRecorder::open(const std::string& path) {
-  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  int error = file_ < 0 ? errno : posix_fallocate(file_, 0, kFileBytes);
+  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  int error = file_ < 0 || flock(file_, LOCK_EX | LOCK_NB) != 0 || ftruncate(file_, 0) != 0 ? errno : 0;
+  if (error == 0) error = posix_fallocate(file_, 0, kFileBytes);
   if (error == EOPNOTSUPP || error == EINVAL) error = ftruncate(file_, kFileBytes) == 0 ? 0 : errno;
   if (error == 0) return;
   problem_ = path + ": cannot be written: " + std::strerror(error);

@@ -22,9 +22,9 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
       partition(cut_buckets(blocks, options.bucket_bytes, coordinator_ranks(options.coordinators, world.size()))),
       fragments(all_fragments(world.size(), options.shards)),
       memory(*node, flat_size, bf16, fragments[static_cast<std::size_t>(world.rank())].buffers),
-      transfers(*group),
       sums(parts(backend), plan_sums(topology, partition, fragments, options.shards)),
-      values(parts(backend), blocks) {}
+      values(parts(backend), blocks),
+      transfers(*group) {}
 
 NodeAllReduce::NodeAllReduce(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks,
                              bool bf16, const SplitAllReduceOptions& options)

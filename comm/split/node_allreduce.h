@@ -76,9 +76,9 @@ class NodeAllReduce final : public SplitAllReduce {
     Partition partition;
     std::vector<Fragments> fragments;
     NodeMemory memory;
-    Transfers transfers;
     SumExchange sums;
     ValueExchange values;
+    Transfers transfers;  ///< last: it ends before those whose messages it tells of
   };
 
   [[nodiscard]] int buffers() const;

@@ -126,6 +126,14 @@ TEST_F(FlightRecorderTest, WorksWithoutAFileAndSaysWhyThereIsNone) {
   EXPECT_EQ(log->blocked->count, 5);
 }
 
+TEST_F(FlightRecorderTest, LeavesTheFileOfALiveWorkerAlone) {
+  FlightRecorder first(options());
+  const FlightRecorder second(options());
+  EXPECT_THAT(second.problem(), HasSubstr(path_));
+  first.enter("forward");  // would end with SIGBUS in an emptied file
+  EXPECT_EQ(first.problem(), "");
+}
+
 TEST_F(FlightRecorderTest, ReservesItsSpaceAtTheStart) {
   const FlightRecorder recorder({.path = "/dev/full", .job = 7});  // as a full disk
   EXPECT_NE(recorder.problem(), "");

@@ -5,7 +5,7 @@ import struct
 
 import jobs
 
-USAGE, DATA, VERSION, CONFIG = 64, 65, 69, 78
+USAGE, DATA, VERSION, BUSY, CONFIG = 64, 65, 69, 73, 78
 
 
 def idx(values, *shape):
@@ -244,7 +244,7 @@ class TestCheckpoint(BadInputTest):
         first = job.start()
         try:
             jobs.wait_for(lambda: job.last_step() >= 2 or first.process.poll() is not None)
-            result = job.train(expect=CONFIG)
+            result = job.train(expect=BUSY)
             self.assertEqual(len(result.ballast_lines()), 1, result)
         finally:
             first.process.terminate()
