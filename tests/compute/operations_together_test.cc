@@ -103,7 +103,7 @@ TEST_F(OperationsTogether, GiveTheBitsOfCallsOneByOneWhileArgumentsAndMemoryChan
 }
 
 TEST_F(OperationsTogether, MayChangeTheirShapesAndNeedMoreScratchMemory) {
-  for (const std::int64_t rows : {5, 5, 700, 3, 700, 64, 64}) {
+  for (const std::int64_t rows : {5, 5, 200, 3, 200, 64, 64}) {
     Pass together(*backend, rows), one_by_one(*backend, rows);
     backend->together(kKey, [&] { together.run(4, 0.5F); });
     one_by_one.run(4, 0.5F);

@@ -18,7 +18,7 @@ namespace {
 
 Block* active_block = nullptr;
 
-constexpr std::size_t kRestingFibers = 512;  // TSan: see FiberPool
+constexpr std::size_t kRestingFibers = 256;  // TSan: see FiberPool
 
 /// Fibers of streams that are no more. They are not freed: there may be no more than 8128 under TSan, ever.
 std::deque<Fiber*>& left_behind() {

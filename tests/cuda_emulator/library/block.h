@@ -32,7 +32,8 @@ struct Thread {
 };
 
 /// The fibers that threads of one stream run on. Under TSan a fiber is a logical thread of its own and rests while at
-/// least 512 others run before it is taken again: an early reuse would order two blocks that nothing orders.
+/// least 256 others, and a whole block, run before it is taken again: an early reuse would order two blocks that
+/// nothing orders.
 class FiberPool {
  public:
   Fiber& take(std::size_t block_threads);
