@@ -49,6 +49,7 @@ int NodeAllReduce::buffers() const {
 
 std::vector<DeviceSpan> NodeAllReduce::my_buffers() const {
   std::vector<DeviceSpan> spans;
+  spans.reserve(static_cast<std::size_t>(buffers()));
   for (int i = 0; i < buffers(); ++i) spans.push_back(shared_->memory.gradients(shared_->node->rank(), i));
   return spans;
 }

@@ -38,18 +38,18 @@ void Transfers::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Transfers::send(std::span<const std::byte> bytes, int to, int tag, std::function<void()> left) {
+void Transfers::send(std::span<const std::byte> bytes, int to, int tag, const std::function<void()>& left) {
   const std::lock_guard lock(mutex_);
   in_pieces(bytes, [&](std::span<const std::byte> piece, bool last) {
-    waiting_.push_back({piece, to, tag, last ? std::move(left) : nullptr});
+    waiting_.push_back({piece, to, tag, last ? left : nullptr});
   });
   start_thread();
 }
 
-void Transfers::receive(std::span<std::byte> bytes, int from, int tag, std::function<void()> arrived) {
+void Transfers::receive(std::span<std::byte> bytes, int from, int tag, const std::function<void()>& arrived) {
   const std::lock_guard lock(mutex_);
   in_pieces(bytes, [&](std::span<std::byte> piece, bool last) {
-    incoming_[from].push_back({group_.receive(piece, from, tag), last ? std::move(arrived) : nullptr});
+    incoming_[from].push_back({group_.receive(piece, from, tag), last ? arrived : nullptr});
   });
   start_thread();
 }

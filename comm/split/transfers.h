@@ -39,9 +39,9 @@ class Transfers {
   /// Ends the thread. What is under way stays so.
   void stop();
   /// `bytes` must hold until `left` is called, from any thread, or wait_for_sends() has returned.
-  void send(std::span<const std::byte> bytes, int to, int tag, std::function<void()> left = {});
+  void send(std::span<const std::byte> bytes, int to, int tag, const std::function<void()>& left = {});
   /// Posted at once. Calls `arrived` from any thread when the bytes are there. Those of one worker arrive in order.
-  void receive(std::span<std::byte> bytes, int from, int tag, std::function<void()> arrived);
+  void receive(std::span<std::byte> bytes, int from, int tag, const std::function<void()>& arrived);
   /// Returns when `condition`, which an `arrived` made true, holds.
   void wait_until(const std::function<bool()>& condition);
   void wait_for_sends();

@@ -127,6 +127,7 @@ std::vector<Measured> measure(Communicator& nodes, double seconds) {
     const std::size_t pieces = pieces_for(each, pattern, nodes);
     Exchange exchange(nodes, pieces);
     std::vector<double> rates;
+    rates.reserve(kRepetitions);
     for (int i = 0; i < kRepetitions; ++i) {
       rates.push_back(static_cast<double>(pieces * kPiece) / seconds_of(nodes, [&] { exchange.run(pattern); }));
     }

@@ -8,9 +8,7 @@ namespace {
 
 double seconds_between(std::int64_t begin, std::int64_t end) { return static_cast<double>(end - begin) * 1e-9; }
 
-bool is_message(const FlightRecord& record) {
-  return record.call >= FlightCall::kSend;
-}
+bool is_message(const FlightRecord& record) { return record.call >= FlightCall::kSend; }
 
 bool same_wait(const FlightRecord& a, const FlightRecord& b) {
   if (is_message(a) || is_message(b)) return a.call == b.call && a.partner == b.partner;
