@@ -26,26 +26,28 @@ int workers_that_differ(int workers, int per_node, const StepsOptions& options,
 
 std::set<int> node_sizes(int workers) { return {1, std::min(2, workers), std::min(3, workers), workers}; }
 
-class SplitAllReduceOfShards : public testing::TestWithParam<int> {};
-
-TEST_P(SplitAllReduceOfShards, GivesTheBitsOfTheTreeOnAnyWorkersNodesCoordinatorsAndBuckets) {
-  const int shards = GetParam();
-  for (const bool bf16 : {false, true}) {
-    StepsOptions options{.split = {.shards = shards}, .bf16 = bf16};
-    const std::vector<std::uint32_t> expected = expected_steps(options);
-    for (int workers = 1; workers <= shards; ++workers) {
-      for (const int per_node : node_sizes(workers)) {
-        for (const int coordinators : {0, 1, 2}) {
-          for (const std::int64_t bucket_bytes : {std::int64_t{1}, std::int64_t{1500}, std::int64_t{1} << 40}) {
-            options.split.coordinators = coordinators;
-            options.split.bucket_bytes = bucket_bytes;
-            EXPECT_EQ(workers_that_differ(workers, per_node, options, expected), 0)
-                << workers << " workers, " << per_node << " per node, coordinators " << coordinators << ", bucket "
-                << bucket_bytes << ", bf16 " << bf16;
-          }
+void expect_the_bits_of_the_tree_on_every_layout(StepsOptions options) {
+  const std::vector<std::uint32_t> expected = expected_steps(options);
+  for (int workers = 1; workers <= options.split.shards; ++workers) {
+    for (const int per_node : node_sizes(workers)) {
+      for (const int coordinators : {0, 1, 2}) {
+        for (const std::int64_t bucket_bytes : {std::int64_t{1}, std::int64_t{1500}, std::int64_t{1} << 40}) {
+          options.split.coordinators = coordinators;
+          options.split.bucket_bytes = bucket_bytes;
+          EXPECT_EQ(workers_that_differ(workers, per_node, options, expected), 0)
+              << workers << " workers, " << per_node << " per node, coordinators " << coordinators << ", bucket "
+              << bucket_bytes << ", bf16 " << options.bf16;
         }
       }
     }
+  }
+}
+
+class SplitAllReduceOfShards : public testing::TestWithParam<int> {};
+
+TEST_P(SplitAllReduceOfShards, GivesTheBitsOfTheTreeOnAnyWorkersNodesCoordinatorsAndBuckets) {
+  for (const bool bf16 : {false, true}) {
+    expect_the_bits_of_the_tree_on_every_layout({.split = {.shards = GetParam()}, .bf16 = bf16});
   }
 }
 
@@ -63,22 +65,7 @@ TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWithoutSharedMemory) {
 }
 
 TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereGradientsAreFreed) {
-  const int shards = GetParam();
-  StepsOptions options{.split = {.shards = shards, .free_gradients = true}, .bf16 = true};
-  const std::vector<std::uint32_t> expected = expected_steps(options);
-  for (int workers = 1; workers <= shards; ++workers) {
-    for (const int per_node : node_sizes(workers)) {
-      for (const int coordinators : {0, 1, 2}) {
-        for (const std::int64_t bucket_bytes : {std::int64_t{1}, std::int64_t{1500}, std::int64_t{1} << 40}) {
-          options.split.coordinators = coordinators;
-          options.split.bucket_bytes = bucket_bytes;
-          EXPECT_EQ(workers_that_differ(workers, per_node, options, expected), 0)
-              << workers << " workers, " << per_node << " per node, coordinators " << coordinators << ", bucket "
-              << bucket_bytes;
-        }
-      }
-    }
-  }
+  expect_the_bits_of_the_tree_on_every_layout({.split = {.shards = GetParam(), .free_gradients = true}, .bf16 = true});
 }
 
 INSTANTIATE_TEST_SUITE_P(Shards, SplitAllReduceOfShards, testing::Values(1, 2, 3, 4, 5, 8));
