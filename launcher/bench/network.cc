@@ -4,9 +4,8 @@
 // its successor. "rotation": everyone sends to all others in turn, as a reduce-scatter by direct exchange does.
 // "swap": neighbours in pairs exchange, the highest alone where the number is odd.
 #include <algorithm>
-#include <cmath>
+#include <chrono>
 #include <deque>
-#include <optional>
 #include <thread>
 
 #include "launcher/bench/bench.h"
