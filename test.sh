@@ -36,8 +36,11 @@ if [ "$mode" != --quick ]; then
   for preset in dev tsan; do
     stage "unit tests under $preset"
     cmake --preset "$preset" >/dev/null
-    # tests/comm/shards_test.cc is the test comm.shards; one that runs again with other settings has a third part in its name
-    mapfile -t targets < <(ctest --preset "$preset" -N | sed -nE 's/^ *Test +#[0-9]+: (\w+)\.(\w+).*$/\1_\2_test/p' | sort -u)
+    # comm.shards is the test of the program comm_shards_test; a name may end in the settings that the program runs with
+    mapfile -t programs < <(cmake --build --preset "$preset" --target help | sed -nE 's/^(\w+_test): phony$/\1/p')
+    mapfile -t targets < <(ctest --preset "$preset" -N | sed -nE 's/^ *Test +#[0-9]+: (.*)$/\1/p' |
+      awk -F. '{ name = $1; for (i = 2; i <= NF; i++) { name = name "_" $i; print name "_test" } }' | sort -u |
+      grep -Fxf <(printf '%s\n' "${programs[@]}"))
     cmake --build --preset "$preset" --target ballast "${targets[@]}"
     ctest --preset "$preset" -j "$jobs"
   done
