@@ -24,9 +24,9 @@ TEST_P(RightProgram, PassesWithEverySeed) {
 INSTANTIATE_TEST_SUITE_P(CudaEmulator, RightProgram,
                          testing::Values("block_sums", "warp_sum", "reverse", "add_neighbours",
                                          "both_kinds_of_shared_memory", "asynchronous_copies", "add_one", "count",
-                                         "sum_by_last_block", "refused_launch", "pipeline", "download", "upload",
-                                         "graph", "updated_graph", "copies_in_graph", "another_topology",
-                                         "spoiled_captures", "unjoined_capture"),
+                                         "sum_by_last_block", "refused_launch", "pipeline", "download",
+                                         "repeated_download", "upload", "graph", "updated_graph", "copies_in_graph",
+                                         "another_topology", "spoiled_captures", "unjoined_capture"),
                          [](const auto& test) { return std::string(test.param); });
 
 struct Bug {

@@ -11,6 +11,7 @@
 #include "cuda_emulator/execution.h"
 #include "last_error.h"
 #include "memory.h"
+#include "sanitizers.h"
 #include "streams.h"
 
 namespace cuda_emulator {
@@ -63,11 +64,14 @@ Allocation* pinned_of(void* to, const void* from) {
 }
 
 // Marks a pinned buffer while a copy that uses it is on its way. What a copy will write is undefined until the stream
-// is synchronised: NaN, unless another copy, or a host function before this one, may still read it.
+// is synchronised: NaN, unless another copy, or a host function before this one, may still read it. TSan does not see
+// the NaN: they are the emulator's, and an earlier copy of the same stream may have written there with nothing between
+// it and the host but the stream's order.
 void begin_copy(void* to, const void* from, std::size_t bytes, const CUstream_st& stream) {
   Allocation* pinned = pinned_of(to, from);
   if (pinned == nullptr) return;
   if (!on_device(to) && pinned->copies_in_flight == 0 && !host_function_waits(stream)) {
+    const UnseenByTsan undefined;
     std::memset(to, 0xff, bytes);
   }
   ++pinned->copies_in_flight;

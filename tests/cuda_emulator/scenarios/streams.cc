@@ -59,6 +59,22 @@ bool upload() {
   return all_equal(y.values(), expected);
 }
 
+// One stream's copies into one buffer follow each other; only the last one is waited for.
+bool repeated_download() {
+  const Streams streams;
+  const DeviceArray<float> x(kElements);
+  float* pinned = pinned_array();
+  for (int round = 1; round <= kRounds; ++round) {
+    launch(1, kElements, 0, streams.first, fill, x.data(), static_cast<float>(round));
+    check(cudaMemcpyAsync(pinned, x.data(), kElements * sizeof(float), cudaMemcpyDeviceToHost, streams.first));
+  }
+  check(cudaStreamSynchronize(streams.first));
+  bool right = true;
+  for (unsigned i = 0; i < kElements; ++i) right &= pinned[i] == static_cast<float>(kRounds);
+  check(cudaFreeHost(pinned));
+  return right;
+}
+
 }  // namespace
 
 std::vector<Scenario> stream_scenarios() {
@@ -67,6 +83,7 @@ std::vector<Scenario> stream_scenarios() {
       {"missing_event_before_read", pipeline<false, true>},
       {"missing_event_before_overwrite", pipeline<true, false>},
       {"download", download<true>},
+      {"repeated_download", repeated_download},
       {"pinned_buffer_read_too_early", download<false>},
       {"upload", upload<true>},
       {"pinned_buffer_overwritten_too_early", upload<false>},
