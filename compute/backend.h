@@ -22,6 +22,8 @@
 #include <string>
 
 #include "compute/batch_norm.h"
+#include "compute/compression.h"
+#include "compute/element_range.h"
 #include "compute/tensor.h"
 #include "compute/update.h"
 
@@ -70,11 +72,6 @@ struct LossSums {
     correct += other.correct;
     return *this;
   }
-};
-
-/// Elements [begin, end) of a span.
-struct ElementRange {
-  std::int64_t begin = 0, end = 0;
 };
 
 class Backend {
@@ -193,6 +190,11 @@ class Backend {
   /// apart. A backend may take the squares while the sums are in its cache.
   virtual void ordered_sum_and_squares(std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
                                        DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
+  /// The code of x + error, block by block (see compression.h); error = (x + error) - D(code). An empty `error` is none.
+  /// x and error are f32, code is i32. What lies in no block is neither read nor written.
+  virtual void compress(std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error, DeviceSpan code) = 0;
+  /// x = D(code) in the blocks.
+  virtual void decompress(std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x) = 0;
   /// One optimizer update of a run of values; see update.h. Returns the sums that telemetry needs when asked to.
   virtual UpdateSums update(const UpdateRule& rule, const UpdateRun& run) = 0;
   /// The same for parts of a run that lie apart, of at most 8192 elements each, all with sums: sums[i] is what update()

@@ -66,6 +66,8 @@ class CpuBackend final : public Backend {
   double sum_of_squares(ConstDeviceSpan x) override;
   void ordered_sum_and_squares(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum,
                                std::span<const ElementRange> parts, std::span<double> squares) override;
+  void compress(std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error, DeviceSpan code) override;
+  void decompress(std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x) override;
   UpdateSums update(const UpdateRule& rule, const UpdateRun& run) override;
   void update_parts(const UpdateRule& rule, const UpdateRun& run, std::span<const ElementRange> parts,
                     std::span<UpdateSums> sums) override;

@@ -103,6 +103,14 @@ void CpuBackend::ordered_sum_and_squares(std::span<const ConstDeviceSpan> addend
   ballast::ordered_sum_and_squares(pool_, addends, tree, sum, parts, squares);
 }
 
+void CpuBackend::compress(std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error, DeviceSpan code) {
+  ballast::compress(pool_, blocks, x, error, code);
+}
+
+void CpuBackend::decompress(std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x) {
+  ballast::decompress(pool_, blocks, code, x);
+}
+
 UpdateSums CpuBackend::update(const UpdateRule& rule, const UpdateRun& run) {
   return ballast::update(pool_, rule, run);
 }

@@ -80,12 +80,15 @@ void softmax_cross_entropy_backward(ThreadPool& pool, std::int64_t rows, ConstDe
                                     ConstDeviceSpan targets, ConstDeviceSpan log_sum_exp, float scale,
                                     DeviceSpan dlogits);
 
-// --- reduction.cc, update.cc
-// --------------------------------------------------------------------------------------------
+// --- reduction.cc, compression.cc, update.cc
+// ----------------------------------------------------------------------------
 void ordered_sum(ThreadPool& pool, std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum);
 double sum_of_squares(ThreadPool& pool, ConstDeviceSpan x);
 void ordered_sum_and_squares(ThreadPool& pool, std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
                              DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
+void compress(ThreadPool& pool, std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error,
+              DeviceSpan code);
+void decompress(ThreadPool& pool, std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x);
 UpdateSums update(ThreadPool& pool, const UpdateRule& rule, const UpdateRun& run);
 void update_parts(ThreadPool& pool, const UpdateRule& rule, const UpdateRun& run, std::span<const ElementRange> parts,
                   std::span<UpdateSums> sums);

@@ -132,6 +132,14 @@ void CudaBackend::ordered_sum_and_squares(std::span<const ConstDeviceSpan> adden
   cuda::ordered_sum_and_squares(queue_.begin("ordered_sum_and_squares", {sum}), addends, tree, sum, parts, squares);
 }
 
+void CudaBackend::compress(std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error, DeviceSpan code) {
+  cuda::compress(queue_.begin("compress", {error, code}), blocks, x, error, code);
+}
+
+void CudaBackend::decompress(std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x) {
+  cuda::decompress(queue_.begin("decompress", {x}), blocks, code, x);
+}
+
 UpdateSums CudaBackend::update(const UpdateRule& rule, const UpdateRun& run) {
   return cuda::update(queue_.begin("update", {run.value, run.compute, run.state[0], run.state[1]}), rule, run);
 }

@@ -32,6 +32,10 @@ double sum_of_squares(Queue& queue, ConstDeviceSpan x);
 void ordered_sum_and_squares(Queue& queue, std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
                              DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
 
+// --- compression.cu
+void compress(Queue& queue, std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error, DeviceSpan code);
+void decompress(Queue& queue, std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x);
+
 // --- update.cu: the sums of update_parts are complete after queue.synchronize()
 UpdateSums update(Queue& queue, const UpdateRule& rule, const UpdateRun& run);
 void update_parts(Queue& queue, const UpdateRule& rule, const UpdateRun& run, std::span<const ElementRange> parts,

@@ -6,7 +6,7 @@ target_link_libraries(ballast_host_exchange PUBLIC ballast_comm)
 
 # What several tests of comm share: bodies that run on threads and under mpirun alike.
 add_library(ballast_comm_bodies STATIC comm/communicator_contract.cc comm/training_steps.cc
-  support/reference_backend.cc support/reference_backend_sequence.cc)
+  support/reference_backend.cc support/reference_compression.cc support/reference_backend_sequence.cc)
 target_link_libraries(ballast_comm_bodies PUBLIC ballast_comm ballast_thread_workers GTest::gtest)
 
 ballast_unit_test(comm/shards USES comm)

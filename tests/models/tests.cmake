@@ -1,5 +1,5 @@
 # The double-precision backend that tests of several rooms measure against: USES reference_backend.
-add_library(ballast_reference_backend STATIC support/reference_backend.cc support/reference_backend_sequence.cc)
+add_library(ballast_reference_backend STATIC support/reference_backend.cc support/reference_compression.cc support/reference_backend_sequence.cc)
 target_link_libraries(ballast_reference_backend PUBLIC ballast_compute)
 
 ballast_unit_test(support/reference_backend USES reference_backend)

@@ -226,6 +226,15 @@ void FarMemoryBackend::ordered_sum_and_squares(std::span<const ConstDeviceSpan> 
   });
 }
 
+void FarMemoryBackend::compress(std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error,
+                                DeviceSpan code) {
+  later([=, blocks = copied(blocks)](Backend& cpu) { cpu.compress(blocks, near(x), near(error), near(code)); });
+}
+
+void FarMemoryBackend::decompress(std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x) {
+  later([=, blocks = copied(blocks)](Backend& cpu) { cpu.decompress(blocks, near(code), near(x)); });
+}
+
 UpdateSums FarMemoryBackend::update(const UpdateRule& rule, const UpdateRun& run) {
   if (!rule.want_sums) {
     later([=](Backend& cpu) { cpu.update(rule, near(run)); });

@@ -69,6 +69,8 @@ class ReferenceBackend final : public Backend {
 
   void ordered_sum(std::span<const ConstDeviceSpan> addends, std::span<const int> tree, DeviceSpan sum) override;
   double sum_of_squares(ConstDeviceSpan x) override;
+  void compress(std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error, DeviceSpan code) override;
+  void decompress(std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x) override;
   UpdateSums update(const UpdateRule& rule, const UpdateRun& run) override;
 
  private:
