@@ -1,4 +1,4 @@
-// Defines: Block, Slice, SplitAllReduceOptions, SplitAllReduce, make_split_allreduce.
+// Defines: Block, Slice, GradientCoding, CodingError, SplitAllReduceOptions, SplitAllReduce, make_split_allreduce.
 //
 // An all-reduce is a reduce-scatter and an all-gather; the optimizer update fits between the halves and costs no extra
 // bytes: partial sums travel to the slice's coordinator while backward still runs, new values travel back. Where the
@@ -35,6 +35,7 @@ namespace ballast {
 struct Block {
   std::int64_t begin = 0, end = 0;  ///< flat elements
   DType publish = DType::kF32;      ///< which copy other nodes need: f32 values or the bf16 copy
+  bool exact = false;               ///< its gradient is never coded
 };
 
 /// Neighbouring blocks of one bucket that one coordinator owns.
@@ -45,8 +46,28 @@ struct Slice {
   std::int64_t begin = 0, end = 0;       ///< flat elements, from the first block's begin to the last one's end
 };
 
+/// How gradients travel between nodes. With another coding than kF32 every group's gradient is coded, wherever it goes,
+/// and the sum is that of what the codes stand for: so it depends on the groups, never on the layout of the workers.
+struct GradientCoding {
+  Coding coding = Coding::kF32;
+  double keep = 0.01;  ///< kTopK: the share of a block's elements
+  [[nodiscard]] bool active() const { return coding != Coding::kF32; }
+  /// Rounding to bf16 is unbiased enough to go without.
+  [[nodiscard]] bool leaves_errors() const { return active() && coding != Coding::kBF16; }
+};
+
+/// What coding has left over of a group's gradient, at flat elements [begin, begin + values.size): f32, and state of
+/// the training as an optimizer's is.
+struct CodingError {
+  int group = 0;
+  std::int64_t begin = 0;
+  DeviceSpan values;
+};
+
 struct SplitAllReduceOptions {
   int shards = 1;
+  int groups = 0;  ///< of neighbouring shards, whose gradients are coded as one; 0: every shard is a group
+  GradientCoding coding;
   int coordinators = 0;  ///< 0: all workers; K: ranks spread evenly over the world, rank 0 among them
   std::int64_t bucket_bytes = 8 << 20;
   bool share_memory = true;  ///< false: every worker is its own node
@@ -75,6 +96,8 @@ class SplitAllReduce {
   [[nodiscard]] virtual DeviceSpan sum() const = 0;  ///< after reduce(): gradient sums, valid in my slices only
   /// After reduce(), by number of the block: the sum of squares of what sum() holds there; 0 for blocks of others.
   [[nodiscard]] virtual const std::vector<double>& squares() const = 0;
+  /// Mine; together with those of the others they cover every block of every group that is coded. Zero at first.
+  [[nodiscard]] virtual std::vector<CodingError> coding_errors() const { return {}; }
   /// What the user should know about the way gradients are added here; empty: nothing.
   [[nodiscard]] virtual std::string note() const { return {}; }
 

@@ -193,7 +193,7 @@ class Backend {
   /// The code of x + error, block by block (see compression.h); error = (x + error) - D(code). An empty `error` is none.
   /// x and error are f32, code is i32. What lies in no block is neither read nor written.
   virtual void compress(std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error, DeviceSpan code) = 0;
-  /// x = D(code) in the blocks.
+  /// x = D(code) in the blocks, and zero outside them.
   virtual void decompress(std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x) = 0;
   /// One optimizer update of a run of values; see update.h. Returns the sums that telemetry needs when asked to.
   virtual UpdateSums update(const UpdateRule& rule, const UpdateRun& run) = 0;

@@ -1,5 +1,6 @@
 #include "comm/device/device_allreduce.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "comm/device/native_exchange.h"
@@ -11,13 +12,13 @@ namespace ballast {
 namespace {
 
 /// Collective. Every worker is a node of its own.
-SumPlan plan_of(Communicator& world, const Partition& partition, int shards) {
+SumPlan plan_of(Communicator& world, const Partition& partition, const ShardLayout& layout, bool coded) {
   const auto alone = world.split(world.rank());
-  return plan_sums(Topology(world, *alone), partition, all_fragments(world.size(), shards), shards);
+  return plan_sums(Topology(world, *alone), partition, layout, coded);
 }
 
-std::vector<Buffer> gradient_buffers(Backend& backend, std::int64_t flat_size, ShardRange mine, int shards) {
-  const int count = fragments_of(mine, shards).buffers;
+std::vector<Buffer> gradient_buffers(Backend& backend, std::int64_t flat_size, const Fragments& fragments) {
+  const int count = std::max(1, fragments.buffers);
   std::vector<Buffer> buffers;
   buffers.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) {
@@ -36,12 +37,13 @@ DeviceAllReduce::DeviceAllReduce(Communicator& world, Backend& backend, std::int
       blocks_(std::move(blocks)),
       rank_(world.rank()),
       workers_(world.size()),
+      layout_(layout_of(workers_, options)),
       partition_(cut_buckets(blocks_, options.bucket_bytes, coordinator_ranks(options.coordinators, workers_))),
-      plan_(plan_of(world, partition_, options.shards)),
+      plan_(plan_of(world, partition_, layout_, options.coding.active())),
       values_(backend, flat_size, DType::kF32),
       compute_values_(bf16 ? Buffer(backend, flat_size, DType::kBF16) : Buffer()),
-      buffers_(gradient_buffers(backend, flat_size, shards_of(rank_, workers_, options.shards), options.shards)),
-      gradients_(backend, shards_of(rank_, workers_, options.shards), options.shards, buffer_spans(), partition_),
+      buffers_(gradient_buffers(backend, flat_size, fragments_of(layout_.of(rank_), layout_))),
+      gradients_(backend, layout_, rank_, buffer_spans(), partition_),
       slice_parts_(blocks_in(plan_.my_slices, blocks_)),
       squares_(blocks_.size(), 0.0),
       native_(options.native && workers_ > 1),
@@ -51,7 +53,7 @@ DeviceAllReduce::DeviceAllReduce(Communicator& world, Backend& backend, std::int
   if (native_) {
     slices_ = std::make_unique<NativeExchange>(parts());
   } else {
-    slices_ = std::make_unique<OrderedExchange>(parts());
+    slices_ = std::make_unique<OrderedExchange>(parts(), options.coding);
   }
 }
 

@@ -30,6 +30,7 @@ class DeviceAllReduce final : public SplitAllReduce {
   [[nodiscard]] DeviceSpan compute_values() const override { return compute_values_.span(); }
   [[nodiscard]] DeviceSpan sum() const override { return gradients_.buffer(0); }
   [[nodiscard]] const std::vector<double>& squares() const override { return squares_; }
+  [[nodiscard]] std::vector<CodingError> coding_errors() const override { return slices_->coding_errors(); }
   [[nodiscard]] std::string note() const override;
 
   void begin_step() override;
@@ -49,6 +50,7 @@ class DeviceAllReduce final : public SplitAllReduce {
   Backend& backend_;
   std::vector<Block> blocks_;
   int rank_, workers_;
+  ShardLayout layout_;
   Partition partition_;
   SumPlan plan_;
   Buffer values_, compute_values_;

@@ -79,7 +79,7 @@ void NativeExchange::send_bucket(int bucket) {
     std::vector<ConstDeviceSpan> mine;
     for (const Addend& addend : parts_.plan.addends) {
       if (addend.node >= 0) continue;
-      const DeviceSpan gradients = parts_.gradients[static_cast<std::size_t>(addend.local.buffer)];
+      const DeviceSpan gradients = parts_.gradients[static_cast<std::size_t>(addend.sum.parts.front().buffer)];
       mine.push_back(gradients.subspan(slice.begin, elements_of(slice)));
     }
     parts_.backend.ordered_sum(mine, left_to_right(mine.size()),
@@ -89,7 +89,7 @@ void NativeExchange::send_bucket(int bucket) {
   parts_.exchange.reduce_scatter(all, received(slots));
 }
 
-Addends NativeExchange::addends(int index) const {
+Addends NativeExchange::addends(int index) {
   const Slice& slice = parts_.plan.my_slices[static_cast<std::size_t>(index)];
   const DeviceSpan sum = received(buckets_[static_cast<std::size_t>(slice.bucket)]);
   return {.spans = {sum.subspan(0, elements_of(slice))}, .program = {0}};

@@ -16,7 +16,7 @@ class NativeExchange final : public SliceExchange {
   explicit NativeExchange(DeviceParts parts);
 
   void send_bucket(int bucket) override;
-  [[nodiscard]] Addends addends(int index) const override;
+  [[nodiscard]] Addends addends(int index) override;
   void exchange_values() override;
 
  private:

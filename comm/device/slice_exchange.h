@@ -38,9 +38,11 @@ class SliceExchange {
   /// buckets.
   virtual void send_bucket(int bucket) = 0;
   /// Of plan.my_slices[index], there once the exchange of its bucket is through.
-  [[nodiscard]] virtual Addends addends(int index) const = 0;
+  [[nodiscard]] virtual Addends addends(int index) = 0;
   /// Sends the values of my slices, receives those of others: through when the exchange, then the backend is.
   virtual void exchange_values() = 0;
+  /// See SplitAllReduce.
+  [[nodiscard]] virtual std::vector<CodingError> coding_errors() const { return {}; }
 };
 
 }  // namespace ballast

@@ -19,10 +19,11 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
       group(world.split(0)),
       node(options.share_memory ? group->split_by_node() : group->split(group->rank())),
       topology(*group, *node),
+      layout(layout_of(world.size(), options)),
       partition(cut_buckets(blocks, options.bucket_bytes, coordinator_ranks(options.coordinators, world.size()))),
-      fragments(all_fragments(world.size(), options.shards)),
-      memory(*node, flat_size, bf16, fragments[static_cast<std::size_t>(world.rank())].buffers),
-      sums(parts(backend), plan_sums(topology, partition, fragments, options.shards)),
+      buffers(std::max(1, fragments_of(layout.of(world.rank()), layout).buffers)),
+      memory(*node, flat_size, bf16, buffers),
+      sums(parts(backend), plan_sums(topology, partition, layout, options.coding.active()), blocks, options.coding),
       values(parts(backend), blocks),
       transfers(*group) {}
 
@@ -30,8 +31,8 @@ NodeAllReduce::NodeAllReduce(Communicator& world, Backend& backend, std::int64_t
                              bool bf16, const SplitAllReduceOptions& options)
     : backend_(backend),
       shared_(new Shared(world, backend, flat_size, std::move(blocks), bf16, options)),
-      gradients_(backend, shards_of(world.rank(), world.size(), options.shards), options.shards, my_buffers(),
-                 shared_->partition, options.free_gradients ? freed_when_added() : nullptr),
+      gradients_(backend, shared_->layout, world.rank(), my_buffers(), shared_->partition,
+                 options.free_gradients ? freed_when_added() : nullptr),
       slice_parts_(blocks_in(my_slices(), shared_->blocks)),
       squares_(shared_->blocks.size(), 0.0),
       free_gradients_(options.free_gradients) {}
@@ -41,10 +42,6 @@ ShardGradients::Added NodeAllReduce::freed_when_added() const {
     backend_.synchronize();
     shared_->memory.discard_gradients(buffer, elements.begin, elements.end);
   };
-}
-
-int NodeAllReduce::buffers() const {
-  return shared_->fragments[static_cast<std::size_t>(shared_->group->rank())].buffers;
 }
 
 std::vector<DeviceSpan> NodeAllReduce::my_buffers() const {

@@ -50,6 +50,7 @@ class NodeAllReduce final : public SplitAllReduce {
   [[nodiscard]] DeviceSpan compute_values() const override { return shared_->memory.compute_values(); }
   [[nodiscard]] DeviceSpan sum() const override { return gradients_.buffer(0); }
   [[nodiscard]] const std::vector<double>& squares() const override { return squares_; }
+  [[nodiscard]] std::vector<CodingError> coding_errors() const override { return shared_->sums.coding_errors(); }
 
   void begin_step() override;
   [[nodiscard]] DeviceSpan gradients(int shard) override { return gradients_.of(shard); }
@@ -73,15 +74,16 @@ class NodeAllReduce final : public SplitAllReduce {
     std::unique_ptr<Communicator> group;
     std::unique_ptr<Communicator> node;
     Topology topology;
+    ShardLayout layout;
     Partition partition;
-    std::vector<Fragments> fragments;
+    int buffers;  ///< of my gradients
     NodeMemory memory;
     SumExchange sums;
     ValueExchange values;
     Transfers transfers;  ///< last: it ends before those whose messages it tells of
   };
 
-  [[nodiscard]] int buffers() const;
+  [[nodiscard]] int buffers() const { return shared_->buffers; }
   [[nodiscard]] std::vector<DeviceSpan> my_buffers() const;
   [[nodiscard]] ShardGradients::Added freed_when_added() const;
   void sum_next_slice();

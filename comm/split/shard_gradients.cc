@@ -6,14 +6,14 @@
 
 namespace ballast {
 
-ShardGradients::ShardGradients(Backend& backend, ShardRange mine, int shards, std::vector<DeviceSpan> buffers,
+ShardGradients::ShardGradients(Backend& backend, const ShardLayout& layout, int rank, std::vector<DeviceSpan> buffers,
                                const Partition& partition, Added added)
     : backend_(backend),
-      mine_(mine),
+      mine_(layout.of(rank)),
       buffers_(std::move(buffers)),
       partition_(partition),
       added_(std::move(added)),
-      stack_(shards) {}
+      stack_(layout) {}
 
 void ShardGradients::begin_step() {
   require(phase_ == Phase::kIdle, "SplitAllReduce: begin_step() before the last step's publish()");

@@ -19,8 +19,9 @@ class ShardGradients {
   /// Called for elements of a buffer that were added to a lower one.
   using Added = std::function<void(int buffer, ElementRange elements)>;
 
-  /// `buffers`: as many as fragments_of(mine, shards) says. `partition` must outlive it. `added` may be empty.
-  ShardGradients(Backend& backend, ShardRange mine, int shards, std::vector<DeviceSpan> buffers,
+  /// `buffers`: one, and as many as fragments_of(layout.of(rank)) says. `layout` and `partition` must outlive it.
+  /// `added` may be empty.
+  ShardGradients(Backend& backend, const ShardLayout& layout, int rank, std::vector<DeviceSpan> buffers,
                  const Partition& partition, Added added = {});
 
   void begin_step();

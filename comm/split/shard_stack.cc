@@ -9,7 +9,7 @@ namespace ballast {
 int ShardStack::mergeable() const {
   for (auto bottom = sums_.begin(); bottom != sums_.end(); ++bottom) {
     const ShardRange all{bottom->begin, sums_.back().end};
-    if (held_subtrees(all, shards_).size() == 1) return static_cast<int>(sums_.end() - bottom);
+    if (layout_.held(all).size() == 1) return static_cast<int>(sums_.end() - bottom);
   }
   return 0;
 }
@@ -20,8 +20,8 @@ void ShardStack::merge(int count) {
   sums_.back().end = end;
 }
 
-Fragments fragments_of(ShardRange range, int shards) {
-  ShardStack stack(shards);
+Fragments fragments_of(ShardRange range, const ShardLayout& layout) {
+  ShardStack stack(layout);
   int deepest = 0;
   for (int shard = range.begin; shard < range.end; ++shard) {
     stack.push(shard);
@@ -31,11 +31,10 @@ Fragments fragments_of(ShardRange range, int shards) {
   return {stack.sums(), deepest};
 }
 
-std::vector<Fragments> all_fragments(int workers, int shards) {
+std::vector<Fragments> all_fragments(const ShardLayout& layout) {
   std::vector<Fragments> fragments;
-  fragments.reserve(static_cast<std::size_t>(workers));
-  for (int rank = 0; rank < workers; ++rank)
-    fragments.push_back(fragments_of(shards_of(rank, workers, shards), shards));
+  fragments.reserve(layout.of_worker.size());
+  for (const ShardRange& range : layout.of_worker) fragments.push_back(fragments_of(range, layout));
   return fragments;
 }
 

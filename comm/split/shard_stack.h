@@ -3,15 +3,15 @@
 
 #include <vector>
 
-#include "comm/shards.h"
+#include "comm/split/shard_layout.h"
 
 namespace ballast {
 
-/// Partial sums of one worker. Shards are pushed in order; neighbours that make up a whole subtree are added at once,
-/// so the depth is logarithmic. The partial sum at height i lives in gradient buffer i.
+/// Partial sums of one worker. Shards are pushed in order; neighbours that make up a whole subtree of one group are
+/// added at once, so the depth is logarithmic in a group. The partial sum at height i lives in gradient buffer i.
 class ShardStack {
  public:
-  explicit ShardStack(int shards) : shards_(shards) {}
+  explicit ShardStack(const ShardLayout& layout) : layout_(layout) {}
   void push(int shard) { sums_.push_back({shard, shard + 1}); }
   /// How many sums on top make up one subtree: 1 when there is nothing to add.
   [[nodiscard]] int mergeable() const;
@@ -20,7 +20,7 @@ class ShardStack {
   [[nodiscard]] const std::vector<ShardRange>& sums() const { return sums_; }  ///< from the bottom
 
  private:
-  int shards_;
+  const ShardLayout& layout_;
   std::vector<ShardRange> sums_;
 };
 
@@ -30,8 +30,8 @@ struct Fragments {
   std::vector<ShardRange> sums;  ///< sums[i] lies in gradient buffer i
   int buffers = 0;               ///< the stack's greatest depth on the way, at least sums.size()
 };
-[[nodiscard]] Fragments fragments_of(ShardRange range, int shards);
-[[nodiscard]] std::vector<Fragments> all_fragments(int workers, int shards);  ///< by rank
+[[nodiscard]] Fragments fragments_of(ShardRange range, const ShardLayout& layout);
+[[nodiscard]] std::vector<Fragments> all_fragments(const ShardLayout& layout);  ///< by rank
 
 /// Postfix program that adds neighbouring `parts`, which make up one subtree, in the tree's shape.
 [[nodiscard]] std::vector<int> subtree_program(std::vector<ShardRange> parts);

@@ -9,40 +9,19 @@ namespace ballast {
 namespace {
 
 constexpr int kSumTag = 1;
-constexpr std::int64_t kAlign = 16;  ///< elements: 64 bytes
-
-std::int64_t elements_of(const Slice& slice) { return slice.end - slice.begin; }
 
 }  // namespace
 
-SumExchange::SumExchange(const SplitParts& parts, SumPlan plan) : parts_(parts), plan_(std::move(plan)) {
-  for (const std::vector<OutgoingSum>& messages : plan_.outgoing) {
-    auto& offsets = outgoing_offsets_.emplace_back();
-    for (const OutgoingSum& message : messages) {
-      offsets.push_back(message.parts.size() > 1 ? reserve(elements_of(message.slice)) : 0);
-    }
-  }
-  for (const Slice& slice : plan_.my_slices) {
-    for (int i = 0; i < plan_.incoming_per_slice; ++i) incoming_offsets_.push_back(reserve(elements_of(slice)));
-  }
-  arrived_ = std::vector<std::atomic<bool>>(incoming_offsets_.size());
-  to_leave_ = std::vector<std::atomic<int>>(plan_.outgoing.size());
-  messages_ = parts_.node.share(message_elements_ * size_of(DType::kF32));
-}
-
-std::int64_t SumExchange::reserve(std::int64_t elements) {
-  const std::int64_t offset = message_elements_;
-  message_elements_ += (elements + kAlign - 1) / kAlign * kAlign;
-  return offset;
-}
-
-ConstDeviceSpan SumExchange::local_span(const LocalSum& local, const Slice& slice) const {
-  return parts_.memory.gradients(local.neighbour, local.buffer).subspan(slice.begin, elements_of(slice));
-}
-
-DeviceSpan SumExchange::message_span(std::int64_t offset, const Slice& slice) const {
-  const DeviceSpan all{messages_->of(parts_.node.rank()).data(), message_elements_, DType::kF32};
-  return all.subspan(offset, elements_of(slice));
+SumExchange::SumExchange(const SplitParts& parts, SumPlan plan, const std::vector<Block>& blocks,
+                         const GradientCoding& coding)
+    : parts_(parts),
+      plan_(std::move(plan)),
+      messages_(parts.backend, plan_, blocks, coding,
+                [&memory = parts.memory](const LocalSum& sum) { return memory.gradients(sum.neighbour, sum.buffer); }),
+      memory_(parts.node.share(messages_.bytes())),
+      arrived_(plan_.my_slices.size() * static_cast<std::size_t>(plan_.incoming_per_slice)),
+      to_leave_(plan_.outgoing.size()) {
+  messages_.place(memory_->of(parts.node.rank()).data());
 }
 
 std::size_t SumExchange::incoming_number(int slice, const Addend& addend) const {
@@ -58,12 +37,13 @@ void SumExchange::begin_step() {
   }
   for (int i = 0; i < static_cast<int>(my_slices().size()); ++i) {
     const Slice& slice = my_slices()[static_cast<std::size_t>(i)];
-    for (const Addend& addend : plan_.addends) {
+    for (std::size_t at = 0; at < plan_.addends.size(); ++at) {
+      const Addend& addend = plan_.addends[at];
       if (addend.node < 0) continue;
       const int from = parts_.topology.contact(addend.node, slice.owner, slice.bucket);
       const std::size_t number = incoming_number(i, addend);
       arrived_[number] = false;
-      parts_.transfers.receive(bytes_of(message_span(incoming_offsets_[number], slice)), from, kSumTag,
+      parts_.transfers.receive(bytes_of(messages_.incoming(i, at)), from, kSumTag,
                                [this, number] { arrived_[number] = true; });
     }
   }
@@ -115,20 +95,8 @@ void SumExchange::finished_by_all() {
 
 void SumExchange::send_bucket(int bucket) {
   const std::vector<OutgoingSum>& messages = plan_.outgoing[static_cast<std::size_t>(bucket)];
-  const std::vector<std::int64_t>& offsets = outgoing_offsets_[static_cast<std::size_t>(bucket)];
   std::vector<ConstDeviceSpan> ready;
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    const Slice& slice = messages[i].slice;
-    std::vector<ConstDeviceSpan> parts;
-    for (const LocalSum& part : messages[i].parts) parts.push_back(local_span(part, slice));
-    if (parts.size() > 1) {
-      const DeviceSpan sum = message_span(offsets[i], slice);
-      parts_.backend.ordered_sum(parts, messages[i].program, sum);
-      ready.push_back(sum);
-    } else {
-      ready.push_back(parts.front());
-    }
-  }
+  for (std::size_t i = 0; i < messages.size(); ++i) ready.push_back(messages_.outgoing(bucket, i));
   parts_.backend.synchronize();
   for (std::size_t i = 0; i < messages.size(); ++i) {
     parts_.transfers.send(bytes_of(ready[i]), messages[i].slice.owner, kSumTag,
@@ -137,16 +105,14 @@ void SumExchange::send_bucket(int bucket) {
 }
 
 void SumExchange::sum_slice(int index, DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares) {
-  const Slice& slice = my_slices()[static_cast<std::size_t>(index)];
   std::vector<ConstDeviceSpan> sums;
-  for (const Addend& addend : plan_.addends) {
-    if (addend.node < 0) {
-      sums.push_back(local_span(addend.local, slice));
-      continue;
+  for (std::size_t i = 0; i < plan_.addends.size(); ++i) {
+    const Addend& addend = plan_.addends[i];
+    if (addend.node >= 0) {
+      const std::size_t number = incoming_number(index, addend);
+      parts_.transfers.wait_until([&] { return arrived_[number].load(); });
     }
-    const std::size_t number = incoming_number(index, addend);
-    parts_.transfers.wait_until([&] { return arrived_[number].load(); });
-    sums.push_back(message_span(incoming_offsets_[number], slice));
+    sums.push_back(messages_.addend(index, i));
   }
   parts_.backend.ordered_sum_and_squares(sums, plan_.program, sum, parts, squares);
 }

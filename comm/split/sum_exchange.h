@@ -9,6 +9,7 @@
 
 #include "comm/communicator.h"
 #include "comm/split/node_memory.h"
+#include "comm/split/sum_messages.h"
 #include "comm/split/sum_plan.h"
 #include "comm/split/transfers.h"
 #include "compute/backend.h"
@@ -28,7 +29,7 @@ struct SplitParts {
 class SumExchange {
  public:
   /// Collective over the node.
-  SumExchange(const SplitParts& parts, SumPlan plan);
+  SumExchange(const SplitParts& parts, SumPlan plan, const std::vector<Block>& blocks, const GradientCoding& coding);
 
   void begin_step();
   /// My buckets below `count` are final in my gradient memory. Sends what the node has finished; gives MPI a turn.
@@ -47,28 +48,23 @@ class SumExchange {
   /// `squares`. Waits for what other nodes send.
   void sum_slice(int index, DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
   [[nodiscard]] const std::vector<Slice>& my_slices() const { return plan_.my_slices; }
+  [[nodiscard]] std::vector<CodingError> coding_errors() const { return messages_.coding_errors(); }
 
  private:
   using Counter = std::atomic_ref<std::int64_t> (NodeMemory::*)(int neighbour) const;
   [[nodiscard]] int least_on_node(Counter counter) const;
-  [[nodiscard]] std::int64_t reserve(std::int64_t elements);
   void send_finished_buckets();
   void send_bucket(int bucket);
-  [[nodiscard]] ConstDeviceSpan local_span(const LocalSum& local, const Slice& slice) const;
-  [[nodiscard]] DeviceSpan message_span(std::int64_t offset, const Slice& slice) const;
-  /// Numbers the incoming sums of all my slices: index of arrived_ and incoming_offsets_.
+  /// Numbers the incoming sums of all my slices: index of arrived_.
   [[nodiscard]] std::size_t incoming_number(int slice, const Addend& addend) const;
 
   SplitParts parts_;
   SumPlan plan_;
-  // Where messages lie, in elements of my segment of messages_. It is memory of the communicator, not of the backend:
-  // see NodeAllReduce. Sums of a single part are sent from where they are.
-  std::vector<std::vector<std::int64_t>> outgoing_offsets_;  ///< by bucket, as in the plan
-  std::vector<std::int64_t> incoming_offsets_;
-  std::int64_t message_elements_ = 0;
-  std::unique_ptr<SharedSegments> messages_;
+  SumMessages messages_;
+  /// Of the messages. Memory of the communicator, not of the backend: see NodeAllReduce.
+  std::unique_ptr<SharedSegments> memory_;
 
-  std::vector<std::atomic<bool>> arrived_;  ///< as incoming_offsets_
+  std::vector<std::atomic<bool>> arrived_;  ///< by incoming sum
   std::vector<std::atomic<int>> to_leave_;  ///< by bucket: messages that have not left
   std::int64_t steps_ = 0;                  ///< begun
   std::int64_t buckets_before_ = 0;         ///< of earlier steps

@@ -1,5 +1,5 @@
-// Defines: LocalSum, OutgoingSum, Addend, SumPlan, plan_sums: which partial sums make up a slice, and which of them
-// travel.
+// Defines: LocalSum, PartialSum, OutgoingSum, Addend, SumPlan, plan_sums: which partial sums make up a slice, and which
+// of them travel.
 #pragma once
 
 #include <vector>
@@ -18,18 +18,23 @@ struct LocalSum {
   int buffer = 0;
 };
 
-/// One message to the owner of a slice on another node: a subtree that this node holds. Several parts are added before.
+/// The sum over a subtree that this node holds, in one part or several.
+struct PartialSum {
+  ShardRange shards;
+  std::vector<LocalSum> parts;
+  std::vector<int> program;  ///< adds them in the tree's shape
+};
+
+/// One message to the owner of a slice on another node. Several parts are added before.
 struct OutgoingSum {
   Slice slice;
-  std::vector<LocalSum> parts;
-  std::vector<int> program;
+  PartialSum sum;
 };
 
 /// One addend of every slice of mine.
 struct Addend {
-  ShardRange shards;
-  LocalSum local;
-  int node = -1;     ///< the other node that sends it; -1: it is `local`
+  PartialSum sum;    ///< has parts where it is of this node
+  int node = -1;     ///< the other node that sends it; -1: it is of this one
   int incoming = 0;  ///< number among those that are sent
 };
 
@@ -44,8 +49,9 @@ struct SumPlan {
   int incoming_per_slice = 0;
 };
 
-/// `fragments` by world rank: what each worker holds after its last shard.
-[[nodiscard]] SumPlan plan_sums(const Topology& topology, const Partition& partition,
-                                const std::vector<Fragments>& fragments, int shards);
+/// `whole_groups`: the addends are the groups' sums. Throws ConfigError, naming the group, where the shards of one lie
+/// on several nodes.
+[[nodiscard]] SumPlan plan_sums(const Topology& topology, const Partition& partition, const ShardLayout& layout,
+                                bool whole_groups);
 
 }  // namespace ballast

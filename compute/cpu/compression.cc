@@ -222,7 +222,13 @@ void compress_block(const CodedBlock& block, const float* x, float* error, float
   map(Subtract(), n, error, wanted, coded);
 }
 
-void decompress_block(const CodedBlock& block, const std::uint32_t* code, float* x) { decode(block, code, x); }
+/// x is the whole span. Zeros between the block before and this one, too.
+void decompress_block(std::span<const CodedBlock> blocks, std::size_t number, const std::uint32_t* code, float* x) {
+  const CodedBlock& block = blocks[number];
+  const std::int64_t end_before = number == 0 ? 0 : blocks[number - 1].elements.end;
+  std::fill(x + end_before, x + block.elements.begin, 0.0F);
+  decode(block, code + block.code, x + block.elements.begin);
+}
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
@@ -239,17 +245,6 @@ namespace {
 
 constexpr std::int64_t kBlocksOfTask = 2;
 
-/// Calls body(block, scratch) for every block; the scratch holds 2 kMaxCodedElements.
-template <class Body>
-void for_blocks(ThreadPool& pool, std::span<const CodedBlock> blocks, const Body& body) {
-  constexpr std::int64_t kScratch = 2 * kMaxCodedElements;
-  pool.run_ranges(std::ssize(blocks), kBlocksOfTask, [&](std::int64_t begin, std::int64_t end) {
-    ScratchPool::Lease lease = pool.scratch().lend(ScratchPool::bytes_of<float>(kScratch));
-    auto* const scratch = lease.take<float>(kScratch);
-    for (std::int64_t i = begin; i < end; ++i) body(blocks[static_cast<std::size_t>(i)], scratch);
-  });
-}
-
 }  // namespace
 
 void compress(ThreadPool& pool, std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error,
@@ -262,9 +257,15 @@ void compress(ThreadPool& pool, std::span<const CodedBlock> blocks, ConstDeviceS
   auto* const errors = error.empty() ? nullptr : static_cast<float*>(error.data);
   auto* const words = static_cast<std::uint32_t*>(code.data);
   const auto kernel = HWY_DYNAMIC_DISPATCH(compress_block);
-  for_blocks(pool, blocks, [&](const CodedBlock& block, float* scratch) {
-    const std::int64_t begin = block.elements.begin;
-    kernel(block, from + begin, errors == nullptr ? nullptr : errors + begin, scratch, words + block.code);
+  constexpr std::int64_t kScratch = 2 * kMaxCodedElements;
+  pool.run_ranges(std::ssize(blocks), kBlocksOfTask, [&](std::int64_t begin, std::int64_t end) {
+    ScratchPool::Lease lease = pool.scratch().lend(ScratchPool::bytes_of<float>(kScratch));
+    auto* const scratch = lease.take<float>(kScratch);
+    for (const CodedBlock& block :
+         blocks.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin))) {
+      const std::int64_t at = block.elements.begin;
+      kernel(block, from + at, errors == nullptr ? nullptr : errors + at, scratch, words + block.code);
+    }
   });
 }
 
@@ -274,8 +275,10 @@ void decompress(ThreadPool& pool, std::span<const CodedBlock> blocks, ConstDevic
   const auto* const words = static_cast<const std::uint32_t*>(code.data);
   auto* const to = static_cast<float*>(x.data);
   const auto kernel = HWY_DYNAMIC_DISPATCH(decompress_block);
-  for_blocks(pool, blocks,
-             [&](const CodedBlock& block, float*) { kernel(block, words + block.code, to + block.elements.begin); });
+  pool.run_ranges(std::ssize(blocks), kBlocksOfTask, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) kernel(blocks, static_cast<std::size_t>(i), words, to);
+  });
+  std::fill(to + (blocks.empty() ? 0 : blocks.back().elements.end), to + x.size, 0.0F);
 }
 
 }  // namespace ballast

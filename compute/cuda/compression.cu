@@ -240,19 +240,27 @@ __device__ float decoded(const CodedBlock& block, const std::uint32_t* code, int
   }
 }
 
+/// `size`: of x. The block's zeros are those between the block before and this one, and behind the last.
 /// Cost of a float of int8: 5 bytes, 1 FLOP.
 __global__ void __launch_bounds__(kThreads)
-    decompress_kernel(const CodedBlock* blocks, const std::uint32_t* code, float* x) {
+    decompress_kernel(const CodedBlock* blocks, const std::uint32_t* code, float* x, std::int64_t size) {
   const CodedBlock block = blocks[blockIdx.x];
-  const int n = static_cast<int>(block.elements.end - block.elements.begin);
+  const auto [begin, end] = block.elements;
+  const int n = static_cast<int>(end - begin);
   const std::uint32_t* words = code + block.code;
-  float* to = x + block.elements.begin;
+  const std::int64_t end_before = blockIdx.x == 0 ? 0 : blocks[blockIdx.x - 1].elements.end;
+  for (std::int64_t i = end_before + threadIdx.x; i < begin; i += kThreads) x[i] = 0.0F;
+  if (blockIdx.x + 1 == gridDim.x) {
+    for (std::int64_t i = end + threadIdx.x; i < size; i += kThreads) x[i] = 0.0F;
+  }
+  float* to = x + begin;
   const bool sparse = block.coding == Coding::kTopK;
   for (int i = threadIdx.x; i < n; i += kThreads) to[i] = sparse ? 0.0F : decoded(block, words, i, n);
   if (!sparse) return;  // the same for all threads
   __syncthreads();
-  for (int i = threadIdx.x; i < block.kept; i += kThreads)
+  for (int i = threadIdx.x; i < block.kept; i += kThreads) {
     to[words[i] & 0xFFFFU] = __uint_as_float(words[i] & 0xFFFF0000U);
+  }
 }
 
 const CodedBlock* on_device(Queue& queue, std::span<const CodedBlock> blocks) {
@@ -277,9 +285,12 @@ void compress(Queue& queue, std::span<const CodedBlock> blocks, ConstDeviceSpan 
 void decompress(Queue& queue, std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x) {
   require(x.dtype == DType::kF32 && code.dtype == DType::kI32, "decompress: x is not f32 or code is not i32");
   check_coded_blocks(blocks, x.size, code.size);
-  if (blocks.empty()) return;
+  if (blocks.empty()) {
+    check(cudaMemsetAsync(x.data, 0, static_cast<std::size_t>(x.bytes()), queue.stream()));
+    return;
+  }
   launch(blocks_for(std::ssize(blocks), 1), kThreads, 0, queue.stream(), decompress_kernel, on_device(queue, blocks),
-         static_cast<const std::uint32_t*>(code.data), static_cast<float*>(x.data));
+         static_cast<const std::uint32_t*>(code.data), static_cast<float*>(x.data), x.size);
 }
 
 }  // namespace ballast::cuda

@@ -55,6 +55,25 @@ TEST_P(DeviceAllReduceOfShards, GivesTheBitsOfTheNodesOwnOnAnyWorkersCoordinator
   }
 }
 
+TEST(DeviceAllReduce, GivesTheBitsOfTheGroupsForEveryCoding) {
+  for (const Coding coding : {Coding::kBF16, Coding::kInt8, Coding::kInt4, Coding::kTopK, Coding::kSign}) {
+    StepsOptions options{.split = {.shards = 4, .groups = 2, .coding = {coding, 0.05}, .bucket_bytes = 1500},
+                         .bf16 = true,
+                         .make = on_a_device};
+    std::vector<std::uint32_t> expected = expected_steps(options);
+    for (const int workers : {1, 2}) {
+      EXPECT_EQ(workers_that_differ(workers, options, expected), 0)
+          << workers << " workers, " << static_cast<int>(coding);
+    }
+    options.split.groups = 0;
+    expected = expected_steps(options);
+    for (const int workers : {3, 4}) {
+      EXPECT_EQ(workers_that_differ(workers, options, expected), 0)
+          << workers << " workers, " << static_cast<int>(coding);
+    }
+  }
+}
+
 /// The greatest distance of two runs' numbers, as a fraction of the greatest of them.
 float distance(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b) {
   float greatest = 0.0F;

@@ -43,8 +43,8 @@ float run_program(const std::vector<int>& program, const std::vector<float>& add
 }
 
 /// Sums of a worker's fragments, made the way SplitAllReduce makes them: pushed and merged shard by shard.
-std::vector<float> fragment_sums(ShardRange range, int shards) {
-  ShardStack stack(shards);
+std::vector<float> fragment_sums(ShardRange range, const ShardLayout& layout) {
+  ShardStack stack(layout);
   std::vector<float> sums;
   for (int shard = range.begin; shard < range.end; ++shard) {
     stack.push(shard);
@@ -121,20 +121,26 @@ TEST(Shards, SumsToTheBitsOfTheTreeForEveryNumberOfWorkers) {
 TEST(Shards, SumsWhatWorkersStackedUpToTheBitsOfTheTree) {
   for (int shards = 1; shards <= kMostShards; ++shards) {
     const float expected = tree_sum(0, shards);
-    for (int workers = 1; workers <= shards; ++workers) {
-      std::vector<ShardRange> cover;
-      std::vector<float> sums;
-      for (int rank = 0; rank < workers; ++rank) {
-        const ShardRange range = shards_of(rank, workers, shards);
-        const Fragments fragments = fragments_of(range, shards);
-        const std::vector<float> mine = fragment_sums(range, shards);
-        EXPECT_EQ(mine.size(), fragments.sums.size());
-        EXPECT_LE(fragments.buffers, 2 * std::bit_width(static_cast<unsigned>(range.end - range.begin)));
-        cover.insert(cover.end(), fragments.sums.begin(), fragments.sums.end());
-        sums.insert(sums.end(), mine.begin(), mine.end());
+    std::vector<int> sizes{shards};
+    for (int group = 1; shards % group == 0; group *= 2) sizes.push_back(group);
+    for (const int group : sizes) {
+      for (int workers = 1; workers <= shards; ++workers) {
+        const ShardLayout layout = ShardLayout::even(workers, shards, group);
+        std::vector<ShardRange> cover;
+        std::vector<float> sums;
+        for (const ShardRange& range : layout.of_worker) {
+          const Fragments fragments = fragments_of(range, layout);
+          const std::vector<float> mine = fragment_sums(range, layout);
+          EXPECT_EQ(mine.size(), fragments.sums.size());
+          const int groups = (range.end - 1) / group - range.begin / group;  // behind the first
+          EXPECT_LE(fragments.buffers, 2 * std::bit_width(static_cast<unsigned>(range.end - range.begin)) + groups);
+          for (const ShardRange& sum : fragments.sums) EXPECT_EQ(sum.begin / group, (sum.end - 1) / group);
+          cover.insert(cover.end(), fragments.sums.begin(), fragments.sums.end());
+          sums.insert(sums.end(), mine.begin(), mine.end());
+        }
+        EXPECT_EQ(run_program(sum_program(cover, shards), sums), expected)
+            << shards << " shards in groups of " << group << ", " << workers << " workers";
       }
-      EXPECT_EQ(run_program(sum_program(cover, shards), sums), expected)
-          << shards << " shards, " << workers << " workers";
     }
   }
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <set>
 
 #include "tests/comm/training_steps.h"
@@ -69,6 +70,56 @@ TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereGradientsAreFreed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shards, SplitAllReduceOfShards, testing::Values(1, 2, 3, 4, 5, 8));
+
+class SplitAllReduceOfCodes : public testing::TestWithParam<Coding> {};
+
+TEST_P(SplitAllReduceOfCodes, GivesTheBitsOfTheGroupsOnAnyWorkersNodesCoordinatorsAndBuckets) {
+  for (const bool free_gradients : {false, true}) {
+    expect_the_bits_of_the_tree_on_every_layout(
+        {.split = {.shards = 4, .coding = {GetParam(), 0.05}, .free_gradients = free_gradients}, .bf16 = true});
+  }
+}
+
+TEST_P(SplitAllReduceOfCodes, CodesTheSumOfAGroupThatSeveralWorkersOfANodeShare) {
+  StepsOptions options{.split = {.shards = 8, .groups = 2, .coding = {GetParam(), 0.05}, .bucket_bytes = 900}};
+  const std::vector<std::uint32_t> expected = expected_steps(options);
+  for (const auto& [workers, per_node] : {std::pair{1, 1}, {2, 1}, {2, 2}, {3, 3}, {4, 2}, {8, 4}, {8, 8}}) {
+    EXPECT_EQ(workers_that_differ(workers, per_node, options, expected), 0) << workers << " workers";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Codings, SplitAllReduceOfCodes,
+                         testing::Values(Coding::kBF16, Coding::kInt8, Coding::kInt4, Coding::kTopK, Coding::kSign));
+
+TEST(SplitAllReduce, RefusesGroupsThatAreNoSubtrees) {
+  run_workers(1, [](Communicator& world) {
+    ReferenceBackend backend;
+    for (const int groups : {4, 5, 24}) {
+      EXPECT_THROW(static_cast<void>(make_split_allreduce(world, backend, 16, {{0, 16}}, false,
+                                                          {.shards = 12, .groups = groups, .coding = {Coding::kInt8}})),
+                   ConfigError)
+          << groups;
+    }
+  });
+}
+
+TEST(SplitAllReduce, KeepsTheErrorsOfEveryGroupOnce) {
+  const std::int64_t elements = 300;
+  std::vector<int> covered(static_cast<std::size_t>(4 * elements));
+  std::mutex mutex;
+  run_workers(3, 2, [&](Communicator& world) {
+    ReferenceBackend backend;
+    const auto split = make_split_allreduce(world, backend, 304, {{0, 100}, {100, 200}, {200, elements}}, false,
+                                            {.shards = 4, .coding = {Coding::kSign}, .bucket_bytes = 400});
+    const std::lock_guard lock(mutex);
+    for (const CodingError& error : split->coding_errors()) {
+      for (std::int64_t e = error.begin; e < error.begin + error.values.size; ++e) {
+        ++covered[static_cast<std::size_t>(error.group * elements + e)];
+      }
+    }
+  });
+  EXPECT_EQ(covered, std::vector<int>(covered.size(), 1));
+}
 
 TEST(SplitAllReduce, RefusesMoreWorkersThanShardsAndSaysBothRemedies) {
   run_workers(3, [](Communicator& world) {

@@ -11,8 +11,9 @@ namespace {
 
 constexpr std::int64_t kElements = 1200;
 
-/// Elements that leave each node in the reduce half of a step.
-std::vector<std::int64_t> elements_sent(int workers, int per_node, int shards) {
+/// Elements that leave each node in the reduce half of a step. `group`: shards of a group whose sums are coded; 0: none
+/// are.
+std::vector<std::int64_t> elements_sent(int workers, int per_node, int shards, int group = 0) {
   std::vector<Block> blocks;
   for (std::int64_t e = 0; e < kElements; e += 5) blocks.push_back({e, e + 5, DType::kF32});
   std::vector<std::int64_t> sent(static_cast<std::size_t>((workers + per_node - 1) / per_node));
@@ -20,10 +21,10 @@ std::vector<std::int64_t> elements_sent(int workers, int per_node, int shards) {
   run_workers(workers, per_node, [&](Communicator& world) {
     const auto node = world.split_by_node();
     const Topology topology(world, *node);
-    std::vector<Fragments> fragments;
-    for (int r = 0; r < workers; ++r) fragments.push_back(fragments_of(shards_of(r, workers, shards), shards));
     const Partition partition = cut_buckets(blocks, 480, coordinator_ranks(0, workers));
-    const SumPlan plan = plan_sums(topology, partition, fragments, shards);
+    const bool coded = group > 0;
+    const SumPlan plan =
+        plan_sums(topology, partition, ShardLayout::even(workers, shards, coded ? group : shards), coded);
     const std::lock_guard lock(mutex);
     for (const auto& messages : plan.outgoing) {
       for (const OutgoingSum& message : messages) {
@@ -52,6 +53,23 @@ TEST(SumPlan, SendsOneSumPerSubtreeWhereANodeHoldsNoWholeOne) {
   EXPECT_EQ(elements_sent(3, 1, 4), std::vector<std::int64_t>(3, kElements * 2 / 3));  // shards 0-1 | 2 | 3
   // Shards 0-2 | 3: [0, 2) and [2, 3) go to the one owner on the second node, [3, 4) to the two owners on the first.
   EXPECT_EQ(elements_sent(3, 2, 4), (std::vector<std::int64_t>{2 * kElements / 3, 2 * kElements / 3}));
+}
+
+TEST(SumPlan, SendsOneSumPerGroupWhereTheyAreCoded) {
+  EXPECT_EQ(elements_sent(4, 2, 4, 2), (std::vector<std::int64_t>(2, kElements / 2)));
+  EXPECT_EQ(elements_sent(4, 2, 4, 1), (std::vector<std::int64_t>(2, 2 * kElements / 2)));
+  EXPECT_EQ(elements_sent(2, 1, 8, 2), (std::vector<std::int64_t>(2, 2 * kElements / 2)));
+}
+
+TEST(SumPlan, RefusesToCodeAGroupThatLiesOnTwoNodes) {
+  try {
+    elements_sent(4, 1, 8, 4);
+    ADD_FAILURE() << "was accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("comm.groups = 2: the shards of group 0 lie on several nodes"),
+              std::string::npos)
+        << error.what();
+  }
 }
 
 }  // namespace

@@ -32,7 +32,8 @@ Layout make_layout(bool bf16, std::int64_t scale) {
     const std::int64_t size = base * scale;
     const DType publish = bf16 && parameter++ % 2 == 0 ? DType::kBF16 : DType::kF32;
     for (std::int64_t at = 0; at < size; at += most) {
-      layout.blocks.push_back({layout.flat_size + at, layout.flat_size + std::min(at + most, size), publish});
+      layout.blocks.push_back(
+          {layout.flat_size + at, layout.flat_size + std::min(at + most, size), publish, /*exact=*/base == 290});
     }
     layout.flat_size += (size + 15) / 16 * 16;
   }
@@ -245,6 +246,51 @@ float tree_sum(const std::vector<float>& shards, std::size_t lo, std::size_t hi)
   return tree_sum(shards, lo, lo + power) + tree_sum(shards, lo + power, hi);
 }
 
+/// What the code of `x` in block `block` stands for; `errors` of the whole buffer are updated.
+std::vector<float> recoded(const GradientCoding& coding, const Block& block, const std::vector<float>& x,
+                           std::vector<float>& errors) {
+  const std::int64_t size = block.end - block.begin;
+  CodedBlock coded{.elements = {0, size}, .coding = block.exact ? Coding::kF32 : coding.coding};
+  coded.kept = std::max(1, static_cast<std::int32_t>(std::lround(coding.keep * static_cast<double>(size))));
+  std::vector<std::int32_t> code(static_cast<std::size_t>(code_words(coded.coding, size, coded.kept)));
+  std::vector<float> result(x.size());
+  ReferenceBackend reference;
+  const DeviceSpan words{code.data(), std::ssize(code), DType::kI32};
+  const DeviceSpan error{errors.data() + block.begin, coding.leaves_errors() ? size : 0, DType::kF32};
+  reference.compress({&coded, 1}, {x.data(), size, DType::kF32}, error, words);
+  reference.decompress({&coded, 1}, words, {result.data(), size, DType::kF32});
+  return result;
+}
+
+/// The sum over all shards of one block, by element. `errors`: by group.
+std::vector<float> block_sum(const StepsOptions& options, const Block& block, int step, const std::vector<float>& seen,
+                             std::vector<std::vector<float>>& errors) {
+  const auto shards = static_cast<std::size_t>(options.split.shards);
+  const bool coded = options.split.coding.active();
+  const std::size_t groups = !coded ? 1 : options.split.groups == 0 ? shards : options.split.groups;
+  const std::size_t group = shards / groups;
+  std::vector<std::vector<float>> sums(groups);  // by group, then element
+  for (std::int64_t e = block.begin; e < block.end; ++e) {
+    std::vector<float> all;
+    for (std::size_t s = 0; s < shards; ++s) {
+      const float value = seen[static_cast<std::size_t>(e)];
+      all.push_back(gradient(step, static_cast<int>(s), 0, e, value));
+      all.back() += gradient(step, static_cast<int>(s), 1, e, value);
+    }
+    for (std::size_t g = 0; g < groups; ++g) sums[g].push_back(tree_sum(all, g * group, (g + 1) * group));
+  }
+  for (std::size_t g = 0; coded && g < groups; ++g) {
+    sums[g] = recoded(options.split.coding, block, sums[g], errors[g]);
+  }
+  std::vector<float> total;
+  for (std::size_t i = 0; i < sums.front().size(); ++i) {
+    std::vector<float> of_groups;
+    for (const std::vector<float>& sum : sums) of_groups.push_back(sum[i]);
+    total.push_back(tree_sum(of_groups, 0, groups));
+  }
+  return total;
+}
+
 }  // namespace
 
 std::vector<std::uint32_t> training_steps(Communicator& world, const StepsOptions& options) {
@@ -254,24 +300,25 @@ std::vector<std::uint32_t> training_steps(Communicator& world, const StepsOption
 std::vector<std::uint32_t> expected_steps(const StepsOptions& options) {
   const Layout layout = make_layout(options.bf16, options.scale);
   const auto size = static_cast<std::size_t>(layout.flat_size);
-  std::vector<float> values(size);
+  std::vector<float> values(size), seen(size);
+  std::vector<std::vector<float>> errors(static_cast<std::size_t>(options.split.shards), std::vector<float>(size));
   std::vector<std::uint32_t> bits(2 * size * static_cast<std::size_t>(options.steps));
+  const auto round = [](const Block& block, float x) { return block.publish == DType::kBF16 ? to_bf16(x) : x; };
   for (const Block& block : layout.blocks) {
     for (std::int64_t e = block.begin; e < block.end; ++e) {
       const auto at = static_cast<std::size_t>(e);
-      float value = first_value(e);
-      for (int step = 0; step < options.steps; ++step) {
-        const float seen = block.publish == DType::kBF16 ? to_bf16(value) : value;
-        std::vector<float> shards;
-        for (int s = 0; s < options.split.shards; ++s) {
-          shards.push_back(gradient(step, s, 0, e, seen));
-          shards.back() += gradient(step, s, 1, e, seen);
-        }
-        const float sum = tree_sum(shards, 0, shards.size());
-        value -= kRate * sum;
-        const std::size_t row = 2 * size * static_cast<std::size_t>(step);
-        bits[row + at] = std::bit_cast<std::uint32_t>(sum);
-        bits[row + size + at] = std::bit_cast<std::uint32_t>(block.publish == DType::kBF16 ? to_bf16(value) : value);
+      values[at] = first_value(e);
+      seen[at] = round(block, values[at]);
+    }
+    for (int step = 0; step < options.steps; ++step) {
+      const std::size_t row = 2 * size * static_cast<std::size_t>(step);
+      const std::vector<float> sums = block_sum(options, block, step, seen, errors);
+      for (std::size_t i = 0; i < sums.size(); ++i) {
+        const std::size_t at = static_cast<std::size_t>(block.begin) + i;
+        values[at] -= kRate * sums[i];
+        seen[at] = round(block, values[at]);
+        bits[row + at] = std::bit_cast<std::uint32_t>(sums[i]);
+        bits[row + size + at] = std::bit_cast<std::uint32_t>(seen[at]);
       }
     }
   }

@@ -29,7 +29,7 @@ struct StepsOptions {
 /// every run with the same `shards` and `bf16`. Adds test failures when gradients do not start at zero.
 [[nodiscard]] std::vector<std::uint32_t> training_steps(Communicator& world, const StepsOptions& options);
 
-/// The same sums from the tree's definition, without any SplitAllReduce.
+/// The same sums from the definitions of the tree and of the coding, without any SplitAllReduce.
 [[nodiscard]] std::vector<std::uint32_t> expected_steps(const StepsOptions& options);
 
 }  // namespace ballast

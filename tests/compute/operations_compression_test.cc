@@ -162,6 +162,7 @@ TEST(OperationsCompression, RefusesBlocksThatDoNotFit) {
     EXPECT_THROW(backend->compress(blocks, x.span(), {}, code.span()), Error);
     EXPECT_THROW(backend->decompress(blocks, code.span(), x.span()), Error);
   };
+  backend->decompress({}, code.span(), x.span());  // zeros
   refuses({{{0, 101}, 0, Coding::kF32}});
   refuses({{{0, 0}, 0, Coding::kF32}});
   refuses({{{0, 100}, 1, Coding::kF32}});

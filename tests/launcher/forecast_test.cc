@@ -33,7 +33,7 @@ TEST(Forecast, CountsGradientBuffersAsTrainingDoes) {
   for (int shards = 1; shards <= 17; ++shards) {
     for (int workers = 1; workers <= shards; ++workers) {
       std::int64_t buffers = 0, parts = 0;
-      for (const Fragments& fragments : all_fragments(workers, shards)) {
+      for (const Fragments& fragments : all_fragments(ShardLayout::even(workers, shards, shards))) {
         buffers = std::max<std::int64_t>(buffers, fragments.buffers);
         parts = std::max<std::int64_t>(parts, static_cast<std::int64_t>(fragments.sums.size()));
       }

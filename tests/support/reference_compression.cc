@@ -160,6 +160,7 @@ void ReferenceBackend::compress(std::span<const CodedBlock> blocks, ConstDeviceS
 }
 
 void ReferenceBackend::decompress(std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x) {
+  for (std::int64_t i = 0; i < x.size; ++i) store(x, i, 0.0);
   for (const CodedBlock& block : blocks) {
     const Floats coded = decode(block, static_cast<const std::uint32_t*>(code.data) + block.code);
     for (std::size_t i = 0; i < coded.size(); ++i)
