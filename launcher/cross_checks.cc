@@ -1,5 +1,7 @@
 #include "launcher/cross_checks.h"
 
+#include <bit>
+
 #include "launcher/number_text.h"
 
 namespace ballast {
@@ -50,6 +52,21 @@ void check_data(const JobConfig& config, Errors& errors) {
   }
 }
 
+void check_groups(const JobConfig& config, Errors& errors) {
+  const std::int64_t shards = config.batch.shards, groups = config.comm.groups;
+  if (shards == 0 || groups == 0) return;
+  if (shards % groups == 0 && std::has_single_bit(static_cast<std::uint64_t>(shards / groups))) return;
+  errors.push_back({"comm.groups", "comm.groups = " + to_string(groups) + ": batch.shards = " + to_string(shards) +
+                                       " must be that many times a power of two; use " + to_string(shards) +
+                                       " groups, or 0"});
+}
+
+void check_compression(const CommSection& comm, Errors& errors) {
+  if (comm.compression == "none" || comm.reduction == "ordered") return;
+  errors.push_back({"comm.compression", "comm.compression = \"" + comm.compression +
+                                            "\" needs comm.reduction = \"ordered\": NCCL adds up plain numbers"});
+}
+
 }  // namespace
 
 std::vector<CrossError> cross_check(const JobConfig& config, ConfigUse use) {
@@ -58,6 +75,8 @@ std::vector<CrossError> cross_check(const JobConfig& config, ConfigUse use) {
   check_batch(config.batch, errors);
   check_model(config.model, errors);
   check_data(config, errors);
+  check_groups(config, errors);
+  check_compression(config.comm, errors);
   if (config.optimizer.nesterov && config.optimizer.name == "sgd" && config.optimizer.momentum == 0.0) {
     errors.push_back({"optimizer.nesterov", "optimizer.nesterov = true needs optimizer.momentum above 0"});
   }

@@ -65,7 +65,7 @@ PlanReport make_plan(const JobConfig& config, int workers, int nodes) {
   const DType compute = dtype_named(config.precision.compute);
   const Model model = build_model(config.model, compute, cut.micro);
   const ParameterTable& parameters = model.parameters();
-  const std::vector<TensorSpec> tensors = tensors_of(parameters, *make_optimizer(config.optimizer));
+  const std::vector<TensorSpec> tensors = StateTensors(parameters, config, cut.shards).specs();
   const std::int64_t weights = bytes_of(tensors, TensorFile::kWeights);
   const std::int64_t states = bytes_of(tensors, TensorFile::kOptimizer);
   const std::int64_t flat = parameters.flat_size(), gradient = flat * size_of(DType::kF32);

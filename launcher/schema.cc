@@ -198,6 +198,17 @@ void add_machine(std::vector<Key>& all) {
             {"",
              "What a worker keeps for its own slices only. \"gradients\": sums a bucket as soon as every worker has it "
              "and frees it: less memory, the same bits"});
+  comm.text(
+      "compression", &CommSection::compression, {"none", "bf16", "int8", "int4", "topk", "sign"},
+      {"",
+       "What gradients are sent as. All but \"none\" change the results, though never with the number of workers; "
+       "all but \"bf16\" add what was left out to the next step's gradient"});
+  comm.number("keep", &CommSection::keep, Range{0, 1, true}, {"", "\"topk\": the share of the gradient that is sent"});
+  comm.integer(
+      "groups", &CommSection::groups, between(0, 65536),
+      {"",
+       "Equal runs of neighbouring shards whose gradients are compressed as one; each lies on one node. Results "
+       "depend on it. 0: every shard"});
   comm.text("reduction", &CommSection::reduction, {"ordered", "native"},
             {"",
              "cuda: how gradients are added. \"ordered\" gives the same bits on any number of GPUs; \"native\" leaves "

@@ -8,36 +8,10 @@
 namespace ballast {
 namespace {
 
-constexpr std::int64_t kBlockElements = 8192;
 constexpr float kStatisticMomentum =
     0.9F;  // running = 0.9 running + 0.1 batch, as the batch normalisation paper's users expect
 
 }  // namespace
-
-std::vector<Block> blocks_of(const ParameterTable& parameters) {
-  std::vector<Block> blocks;
-  for (const Parameter& parameter : parameters.all()) {
-    const std::int64_t end = parameter.offset + parameter.size;
-    for (std::int64_t begin = parameter.offset; begin < end; begin += kBlockElements) {
-      blocks.push_back({begin, std::min(begin + kBlockElements, end), parameter.compute});
-    }
-  }
-  return blocks;
-}
-
-std::vector<TensorSpec> tensors_of(const ParameterTable& parameters, const Optimizer& optimizer) {
-  std::vector<TensorSpec> tensors;
-  for (const Parameter& parameter : parameters.all()) {
-    tensors.push_back({parameter.name, parameter.shape, TensorFile::kWeights});
-  }
-  for (const std::string& state : optimizer.states()) {
-    for (const Parameter& parameter : parameters.all()) {
-      if (parameter.kind != ParameterKind::kTrained) continue;
-      tensors.push_back({state + "/" + parameter.name, parameter.shape, TensorFile::kOptimizer});
-    }
-  }
-  return tensors;
-}
 
 Coordinator::Coordinator(const ParameterTable& parameters, SplitAllReduce& gradients, Backend& backend,
                          Communicator& world, const JobConfig& config, std::int64_t total_steps, PhaseClock& clock)
@@ -50,38 +24,10 @@ Coordinator::Coordinator(const ParameterTable& parameters, SplitAllReduce& gradi
       total_steps_(total_steps),
       clock_(clock),
       optimizer_(make_optimizer(config.optimizer)),
-      tensors_(tensors_of(parameters, *optimizer_)) {
-  find_runs();
-  std::int64_t trained = 0;
-  for (Run& run : runs_) {
-    if (parameters_[run.parameter].kind != ParameterKind::kTrained) continue;
-    run.state = trained;
-    trained += run.end - run.begin;
-  }
+      runs_(parameters, gradients.blocks(), gradients.my_slices()) {
   for (std::size_t i = 0; i < optimizer_->states().size(); ++i) {
-    states_.emplace_back(backend_, std::max<std::int64_t>(trained, 1), DType::kF32);
+    states_.emplace_back(backend_, std::max<std::int64_t>(runs_.state_elements(), 1), DType::kF32);
     backend_.zero(states_.back().span());
-  }
-}
-
-void Coordinator::find_runs() {
-  const std::vector<Block>& blocks = gradients_.blocks();
-  int parameter = 0;
-  for (const Block& block : blocks) {
-    while (block.begin >= parameters_[parameter].offset + parameters_[parameter].size) ++parameter;
-    block_parameter_.push_back(parameter);
-  }
-  parts_.resize(blocks.size());
-  for (const Slice& slice : gradients_.my_slices()) {
-    for (int b = slice.first_block; b < slice.first_block + slice.block_count; ++b) {
-      const auto at = static_cast<std::size_t>(b);
-      const bool first = b == slice.first_block || block_parameter_[at] != block_parameter_[at - 1];
-      if (first) runs_.push_back({.parameter = block_parameter_[at], .first_block = b, .begin = blocks[at].begin});
-      Run& run = runs_.back();
-      run.end = blocks[at].end;
-      ++run.block_count;
-      parts_[at] = {blocks[at].begin - run.begin, blocks[at].end - run.begin};
-    }
   }
 }
 
@@ -95,7 +41,7 @@ StepOutcome Coordinator::update(std::int64_t step, StepTotals& totals, unsigned 
   clock_.enter(Phase::kUpdate);
   const double norm = global_norm(step);
   const double lr = learning_rate(schedule_, config_.lr, step, total_steps_);
-  if (want_statistics) sums_.assign(block_parameter_.size(), {});
+  if (want_statistics) sums_.assign(runs_.block_parameter().size(), {});
   apply(step, norm, lr);
   clock_.enter(Phase::kCommunication);
   gradients_.publish();
@@ -114,7 +60,7 @@ StepOutcome Coordinator::update(std::int64_t step, StepTotals& totals, unsigned 
 
 void Coordinator::square_blocks() {
   agreed_ = gradients_.squares();
-  for (const Run& run : runs_) {
+  for (const OwnedRun& run : runs_) {
     if (parameters_[run.parameter].kind == ParameterKind::kTrained) continue;
     const std::vector<Block>& blocks = gradients_.blocks();
     for (auto at = static_cast<std::size_t>(run.first_block); at < blocks.size() && blocks[at].begin < run.end; ++at) {
@@ -133,7 +79,7 @@ void Coordinator::agree(StepTotals& totals, unsigned flags) {
   agreed_.resize(flags_at + static_cast<std::size_t>(world_.size()), 0.0);
   agreed_[flags_at + static_cast<std::size_t>(world_.rank())] = flags;
   world_.all_reduce_disjoint(agreed_);
-  auto from = agreed_.begin() + static_cast<std::ptrdiff_t>(block_parameter_.size());
+  auto from = agreed_.begin() + static_cast<std::ptrdiff_t>(runs_.block_parameter().size());
   for (auto* sums : {&totals.loss, &totals.rows, &totals.correct}) {
     const auto to = from + static_cast<std::ptrdiff_t>(sums->size());
     std::copy(from, to, sums->begin());
@@ -143,9 +89,9 @@ void Coordinator::agree(StepTotals& totals, unsigned flags) {
 
 double Coordinator::global_norm(std::int64_t step) const {
   double squares = 0.0;
-  for (std::size_t b = 0; b < block_parameter_.size(); ++b) {
+  for (std::size_t b = 0; b < runs_.block_parameter().size(); ++b) {
     if (!std::isfinite(agreed_[b])) {
-      throw Error("step " + std::to_string(step) + ": the gradient of " + parameters_[block_parameter_[b]].name +
+      throw Error("step " + std::to_string(step) + ": the gradient of " + parameters_[runs_.block_parameter()[b]].name +
                   " is not finite. Lower optimizer.lr, set optimizer.clip or lengthen schedule.warmup, and start again "
                   "from the last "
                   "checkpoint");
@@ -162,7 +108,7 @@ UpdateRule Coordinator::rule_for(const Parameter& parameter, const UpdateRule& b
   return rule;
 }
 
-UpdateRun Coordinator::memory_of(const Run& run, std::int64_t begin, std::int64_t end) const {
+UpdateRun Coordinator::memory_of(const OwnedRun& run, std::int64_t begin, std::int64_t end) const {
   const Parameter& parameter = parameters_[run.parameter];
   const std::int64_t size = end - begin;
   UpdateRun memory;
@@ -183,8 +129,8 @@ void Coordinator::apply(std::int64_t step, double norm, double lr) {
   const bool clipped = config_.clip > 0.0 && norm > config_.clip;
   base.gradient_scale = clipped ? static_cast<float>(config_.clip / norm) : 1.0F;
   // Backwards: the sums that were made last are still in a cache.
-  for (auto at = runs_.rbegin(); at != runs_.rend(); ++at) {
-    const Run& run = *at;
+  for (auto at = runs_.all().rbegin(); at != runs_.all().rend(); ++at) {
+    const OwnedRun& run = *at;
     const UpdateRule rule = rule_for(parameters_[run.parameter], base);
     if (sums_.empty()) {
       backend_.update(rule, memory_of(run, run.begin, run.end));
@@ -194,9 +140,9 @@ void Coordinator::apply(std::int64_t step, double norm, double lr) {
   }
 }
 
-void Coordinator::apply_with_statistics(const Run& run, const UpdateRule& rule) {
+void Coordinator::apply_with_statistics(const OwnedRun& run, const UpdateRule& rule) {
   const auto first = static_cast<std::size_t>(run.first_block), count = static_cast<std::size_t>(run.block_count);
-  backend_.update_parts(rule, memory_of(run, run.begin, run.end), std::span(parts_).subspan(first, count),
+  backend_.update_parts(rule, memory_of(run, run.begin, run.end), std::span(runs_.parts()).subspan(first, count),
                         std::span(sums_).subspan(first, count));
 }
 
@@ -210,8 +156,8 @@ void Coordinator::collect_statistics() {
   world_.all_reduce_disjoint(value_squares);
   world_.all_reduce_disjoint(change_squares);
   statistics_.clear();
-  for (std::size_t b = 0; b < block_parameter_.size(); ++b) {
-    const int parameter = block_parameter_[b];
+  for (std::size_t b = 0; b < runs_.block_parameter().size(); ++b) {
+    const int parameter = runs_.block_parameter()[b];
     if (parameters_[parameter].kind != ParameterKind::kTrained) continue;
     if (statistics_.empty() || statistics_.back().parameter != parameter)
       statistics_.push_back({.parameter = parameter});
@@ -226,7 +172,7 @@ void Coordinator::collect_statistics() {
 
 void Coordinator::initialise(std::uint64_t seed) {
   std::vector<float> host;
-  for (const Run& run : runs_) {
+  for (const OwnedRun& run : runs_) {
     const Parameter& parameter = parameters_[run.parameter];
     host.resize(static_cast<std::size_t>(run.end - run.begin));
     initial_values(parameter, seed, run.begin - parameter.offset, host);
@@ -238,7 +184,7 @@ void Coordinator::initialise(std::uint64_t seed) {
 }
 
 void Coordinator::refresh_compute_values() {
-  for (const Run& run : runs_) {
+  for (const OwnedRun& run : runs_) {
     if (parameters_[run.parameter].compute != DType::kBF16) continue;
     const std::int64_t size = run.end - run.begin;
     backend_.convert(gradients_.values().subspan(run.begin, size),
@@ -246,40 +192,26 @@ void Coordinator::refresh_compute_values() {
   }
 }
 
-void Coordinator::load(const Checkpoint& checkpoint) {
-  require_same_tensors(checkpoint, tensors_);
-  checkpoint.read(writable_pieces(), backend_);
+void Coordinator::loaded() {
   refresh_compute_values();
   gradients_.publish();
 }
 
-std::vector<TensorPiece> Coordinator::writable_pieces() const {
-  // Number of each trained parameter among the trained ones: optimizer tensors follow the weights in that order.
-  std::vector<int> trained_number(static_cast<std::size_t>(parameters_.count()), 0);
-  int trained = 0;
-  for (int p = 0; p < parameters_.count(); ++p) {
-    trained_number[static_cast<std::size_t>(p)] = trained;
-    if (parameters_[p].kind == ParameterKind::kTrained) ++trained;
-  }
-  std::vector<TensorPiece> pieces;
-  for (const Run& run : runs_) {
+std::vector<NamedPiece> Coordinator::pieces() const {
+  std::vector<NamedPiece> pieces;
+  const std::vector<std::string> states = optimizer_->states();
+  for (const OwnedRun& run : runs_) {
     const Parameter& parameter = parameters_[run.parameter];
-    const std::int64_t begin = run.begin - parameter.offset;
     const UpdateRun memory = memory_of(run, run.begin, run.end);
-    pieces.push_back({run.parameter, begin, memory.value});
+    pieces.push_back({parameter.name, run.begin - parameter.offset, memory.value});
     if (parameter.kind != ParameterKind::kTrained) continue;
-    for (std::size_t i = 0; i < states_.size(); ++i) {
-      const int tensor =
-          parameters_.count() + static_cast<int>(i) * trained + trained_number[static_cast<std::size_t>(run.parameter)];
-      pieces.push_back({tensor, begin, memory.state[i]});
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      append_pieces(states[i], parameters_, run.begin, memory.state[i], pieces);
     }
   }
-  return pieces;
-}
-
-std::vector<ConstTensorPiece> Coordinator::pieces() const {
-  std::vector<ConstTensorPiece> pieces;
-  for (const TensorPiece& piece : writable_pieces()) pieces.push_back({piece.tensor, piece.begin, piece.values});
+  for (const CodingError& error : gradients_.coding_errors()) {
+    append_pieces("error/" + std::to_string(error.group), parameters_, error.begin, error.values, pieces);
+  }
   return pieces;
 }
 

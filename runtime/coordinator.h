@@ -9,11 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "checkpoints/checkpoint.h"
 #include "comm/split_allreduce.h"
 #include "models/parameters.h"
 #include "runtime/job.h"
 #include "runtime/optimizer.h"
+#include "runtime/owned_runs.h"
+#include "runtime/state_tensors.h"
 #include "runtime/worker.h"
 
 namespace ballast {
@@ -33,13 +34,6 @@ struct ParameterStatistics {
   double gradient_norm = 0.0, value_norm = 0.0, change_norm = 0.0;
 };
 
-/// Blocks (see split_allreduce.h) of a parameter table: at most 8192 elements, none across two parameters.
-[[nodiscard]] std::vector<Block> blocks_of(const ParameterTable& parameters);
-
-/// Tensors a checkpoint of these parameters holds: every parameter, then every optimizer state of every trained
-/// parameter.
-[[nodiscard]] std::vector<TensorSpec> tensors_of(const ParameterTable& parameters, const Optimizer& optimizer);
-
 class Coordinator {
  public:
   /// References must outlive it. Optimizer state starts at zero.
@@ -56,31 +50,21 @@ class Coordinator {
 
   /// Collective. First values of my slices, published.
   void initialise(std::uint64_t seed);
-  /// Collective. Values and states of my slices from a checkpoint, published.
-  void load(const Checkpoint& checkpoint);
-
-  [[nodiscard]] const std::vector<TensorSpec>& tensors() const { return tensors_; }
-  /// My part of every tensor, in the live memory: for downloads that begin before the next update.
-  [[nodiscard]] std::vector<ConstTensorPiece> pieces() const;
+  /// My part of every tensor (see StateTensors), in the live memory. May be written before loaded(), and read before
+  /// the next update.
+  [[nodiscard]] std::vector<NamedPiece> pieces() const;
+  /// Collective. Values and states of my slices have been filled in: publishes them.
+  void loaded();
 
  private:
-  /// Neighbouring elements of one parameter in a slice of mine.
-  struct Run {
-    int parameter = 0;
-    int first_block = 0, block_count = 0;
-    std::int64_t begin = 0, end = 0;  // flat elements
-    std::int64_t state = 0;           // where this run starts in the packed states; statistics have none
-  };
-  void find_runs();
   void square_blocks();
   void agree(StepTotals& totals, unsigned flags);
   [[nodiscard]] double global_norm(std::int64_t step) const;
   void apply(std::int64_t step, double norm, double lr);
-  void apply_with_statistics(const Run& run, const UpdateRule& rule);
+  void apply_with_statistics(const OwnedRun& run, const UpdateRule& rule);
   void collect_statistics();
   [[nodiscard]] UpdateRule rule_for(const Parameter& parameter, const UpdateRule& base) const;
-  [[nodiscard]] UpdateRun memory_of(const Run& run, std::int64_t begin, std::int64_t end) const;
-  [[nodiscard]] std::vector<TensorPiece> writable_pieces() const;
+  [[nodiscard]] UpdateRun memory_of(const OwnedRun& run, std::int64_t begin, std::int64_t end) const;
   void refresh_compute_values();
 
   const ParameterTable& parameters_;
@@ -92,13 +76,10 @@ class Coordinator {
   std::int64_t total_steps_;
   PhaseClock& clock_;
   std::unique_ptr<Optimizer> optimizer_;
-  std::vector<TensorSpec> tensors_;
-  std::vector<Run> runs_;
-  std::vector<Buffer> states_;        // one per optimizer state: the states of my runs, packed
-  std::vector<int> block_parameter_;  // parameter of each block
-  std::vector<double> agreed_;        // the step's collective: block squares, shard sums, flags by rank
-  std::vector<ElementRange> parts_;   // by block of mine: where it lies in its run
-  std::vector<UpdateSums> sums_;      // by block, while statistics are wanted: complete after synchronize()
+  OwnedRuns runs_;
+  std::vector<Buffer> states_;    // one per optimizer state: the states of my runs, packed
+  std::vector<double> agreed_;    // the step's collective: block squares, shard sums, flags by rank
+  std::vector<UpdateSums> sums_;  // by block, while statistics are wanted: complete after synchronize()
   std::vector<ParameterStatistics> statistics_;
 };
 

@@ -70,6 +70,7 @@ void Continuity::write_to(TrainingState& state) const {
   state.numbers["batch.size"] = static_cast<double>(batch);
   state.numbers["batch.micro"] = static_cast<double>(micro);
   state.texts["data.fingerprint"] = data;
+  state.texts["comm.compression"] = compression;
 }
 
 void require_continuable(const TrainingState& state, const Continuity& now) {
@@ -82,6 +83,12 @@ void require_continuable(const TrainingState& state, const Continuity& now) {
   require_equal("batch.shards", state.shards, now.shards);
   require_equal("batch.size", stored("batch.size"), now.batch);
   require_equal("batch.micro", stored("batch.micro"), now.micro);
+  const auto found = state.texts.find("comm.compression");
+  const std::string compression = found == state.texts.end() ? "none" : found->second;
+  if (compression != now.compression) {
+    throw ConfigError("comm.compression is " + now.compression + " but the checkpoint was trained with " + compression +
+                      ": keep that, or start a new run in another job.dir");
+  }
   const auto data = state.texts.find("data.fingerprint");
   if (data != state.texts.end() && data->second == now.data) return;
   throw DataError(

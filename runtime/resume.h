@@ -20,7 +20,8 @@ namespace ballast {
 struct Continuity {
   std::uint64_t seed = 0;
   std::int64_t shards = 0, batch = 0, micro = 0;
-  std::string data;  ///< fingerprint of the training set
+  std::string data;         ///< fingerprint of the training set
+  std::string compression;  ///< of gradients, with what it depends on; "none"
 
   void write_to(TrainingState& state) const;
 };

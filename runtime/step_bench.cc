@@ -63,7 +63,7 @@ class StepBench {
             layout_of(config, std::nullopt, world.size(), threads_for_worker(world_, config.compute.threads).threads)),
         parts_(config, layout_, world_, make_worker_backend(world_, config.compute, layout_.threads).backend),
         totals_(layout_.shards) {
-    parts_.coordinator.initialise(static_cast<std::uint64_t>(config.job.seed));
+    parts_.initialise(static_cast<std::uint64_t>(config.job.seed));
     parts_.clock.record_in(supervision_.recorder());
   }
 

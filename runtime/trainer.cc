@@ -65,6 +65,7 @@ class Trainer {
   void report_save(const std::optional<SaveResult>& result);
   RunResult finish(bool stopped);
   [[nodiscard]] TrainingState state() const;
+  [[nodiscard]] Continuity continuity() const;
   [[nodiscard]] std::string summary() const;
   [[nodiscard]] Reporter::Options reporter_options();
   [[nodiscard]] std::unique_ptr<RunFolder> run_folder() const;
@@ -141,17 +142,12 @@ void Trainer::begin() {
   reporter_.start(summary());
   if (const std::string note = parts_.reduction->note(); !note.empty()) reporter_.notice(note);
   if (!setup_.resume) {
-    parts_.coordinator.initialise(static_cast<std::uint64_t>(config_.job.seed));
+    parts_.initialise(static_cast<std::uint64_t>(config_.job.seed));
     return;
   }
   const Checkpoint& from = *setup_.resume;
-  const TrainingState now = state();
-  require_continuable(from.state(), {.seed = now.seed,
-                                     .shards = now.shards,
-                                     .batch = config_.batch.size,
-                                     .micro = setup_.layout.micro,
-                                     .data = parts_.data.train->fingerprint()});
-  parts_.coordinator.load(from);
+  require_continuable(from.state(), continuity());
+  parts_.load(from);
   step_ = first_step_ = saved_step_ = from.step();
   early_.read_from(from.state());
   writer_.pin("resumed", step_);
@@ -201,7 +197,7 @@ void Trainer::save() {
   if (saved_step_ == step_) return;
   const SlowPhase slow(recorder_, "save", kSlowPatience);
   report_save(writer_.finish());
-  writer_.start(parts_.coordinator.tensors(), parts_.coordinator.pieces(), state(), *parts_.backend);
+  writer_.start(parts_.tensors.specs(), readable(parts_.pieces()), state(), *parts_.backend);
   saved_step_ = step_;
   last_save_ = Clock::now();
   if (!config_.checkpoint.background) report_save(writer_.finish());
@@ -243,14 +239,18 @@ TrainingState Trainer::state() const {
   const std::int64_t rest = step_ % parts_.plan.steps_per_epoch();
   state.samples_seen = epochs * parts_.data.train->size() + rest * config_.batch.size;
   state.config = config_text_;
-  Continuity{.seed = static_cast<std::uint64_t>(config_.job.seed),
-             .shards = setup_.layout.shards,
-             .batch = config_.batch.size,
-             .micro = setup_.layout.micro,
-             .data = parts_.data.train->fingerprint()}
-      .write_to(state);
+  continuity().write_to(state);
   early_.write_to(state);
   return state;
+}
+
+Continuity Trainer::continuity() const {
+  return {.seed = static_cast<std::uint64_t>(config_.job.seed),
+          .shards = setup_.layout.shards,
+          .batch = config_.batch.size,
+          .micro = setup_.layout.micro,
+          .data = parts_.data.train->fingerprint(),
+          .compression = compression_text(config_.comm, setup_.layout.shards)};
 }
 
 std::string Trainer::summary() const {

@@ -19,6 +19,8 @@ std::int64_t total_steps_of(const JobConfig& config, const BatchPlan& plan) {
 
 SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
   return {.shards = shards,
+          .groups = static_cast<int>(config.comm.groups),
+          .coding = coding_of(config.comm),
           .coordinators = static_cast<int>(config.comm.coordinators),
           .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
           .share_memory = config.comm.share_memory,
@@ -47,11 +49,18 @@ TrainingParts::TrainingParts(const JobConfig& config, const JobLayout& layout, C
       plan(data.train->size(), config.batch.size, layout.shards, config.data.shuffle, seed_of(config),
            config.data.train),
       total_steps(total_steps_of(config, plan)),
+      tensors(model.parameters(), config, layout.shards),
       reduction(make_split_allreduce(world, *backend, model.parameters().flat_size(), blocks_of(model.parameters()),
                                      compute_type(config) == DType::kBF16, reduction_options(config, layout.shards))),
       worker(model, *reduction, *data.train, plan, layout.micro, clock, *backend),
       coordinator(model.parameters(), *reduction, *backend, world, config, total_steps, clock) {
   model.allocate(*backend, seed_of(config));
+}
+
+void TrainingParts::load(const Checkpoint& checkpoint) {
+  require_same_tensors(checkpoint, tensors.specs());
+  checkpoint.read(pieces(), *backend);
+  coordinator.loaded();
 }
 
 }  // namespace ballast

@@ -34,11 +34,19 @@ struct TrainingParts {
             .wait_for_values = [this](std::int64_t end) { reduction->wait_for_values(end); }};
   }
 
+  /// Collective. First values, published.
+  void initialise(std::uint64_t seed) { coordinator.initialise(seed); }
+  /// My part of everything that a checkpoint holds as tensors, in the live memory.
+  [[nodiscard]] std::vector<TensorPiece> pieces() const { return tensors.numbered(coordinator.pieces()); }
+  /// Collective. Fills the pieces and publishes the values. DataError where the checkpoint has other tensors.
+  void load(const Checkpoint& checkpoint);
+
   std::unique_ptr<Backend> backend;
   Model model;
   Datasets data;
   BatchPlan plan;
   std::int64_t total_steps;
+  StateTensors tensors;
   std::unique_ptr<SplitAllReduce> reduction;
   PhaseClock clock;
   Worker worker;

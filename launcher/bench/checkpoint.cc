@@ -62,15 +62,19 @@ class Weighing {
         reduction_(make_split_allreduce(site.world, site.backend, parameters_.flat_size(), blocks_of(parameters_),
                                         dtype_named(config.precision.compute) == DType::kBF16,
                                         options_of(config, site.world.size()))),
+        tensors_(parameters_, config, options_of(config, site.world.size()).shards),
         coordinator_(parameters_, *reduction_, site.backend, site.world, config, 1, clock_) {
     coordinator_.initialise(static_cast<std::uint64_t>(config.job.seed));
   }
-  [[nodiscard]] Coordinator& coordinator() { return coordinator_; }
+  [[nodiscard]] const std::vector<TensorSpec>& tensors() const { return tensors_.specs(); }
+  [[nodiscard]] std::vector<TensorPiece> pieces() const { return tensors_.numbered(coordinator_.pieces()); }
 
  private:
   static SplitAllReduceOptions options_of(const JobConfig& config, int workers) {
     const auto least = static_cast<std::int64_t>(std::bit_ceil(static_cast<unsigned>(workers)));
     return {.shards = static_cast<int>(config.batch.shards > 0 ? config.batch.shards : least),
+            .groups = static_cast<int>(config.comm.groups),
+            .coding = coding_of(config.comm),
             .coordinators = static_cast<int>(config.comm.coordinators),
             .share_memory = config.comm.share_memory,
             .plugins = config.compute.plugins};
@@ -79,6 +83,7 @@ class Weighing {
   ParameterTable parameters_;
   std::unique_ptr<SplitAllReduce> reduction_;
   PhaseClock clock_;
+  StateTensors tensors_;
   Coordinator coordinator_;
 };
 
@@ -93,13 +98,13 @@ double slowest(Communicator& world, double mine) {
   return *std::max_element(all.begin(), all.end());
 }
 
-void save_and_load(std::int64_t step, Coordinator& coordinator, CheckpointWriter& writer, const std::string& folder,
+void save_and_load(std::int64_t step, const Weighing& weighing, CheckpointWriter& writer, const std::string& folder,
                    Communicator& world, Backend& backend, Costs& costs) {
   TrainingState state;
   state.step = step;
   world.barrier();
   const Clock write;
-  writer.start(coordinator.tensors(), coordinator.pieces(), state, backend);
+  writer.start(weighing.tensors(), readable(weighing.pieces()), state, backend);
   const double stall = write.seconds();
   const std::optional<SaveResult> result = writer.finish();
   costs.write.push_back(slowest(world, write.seconds()));
@@ -108,7 +113,7 @@ void save_and_load(std::int64_t step, Coordinator& coordinator, CheckpointWriter
   costs.bytes = result->bytes;
   world.barrier();
   const Clock read;
-  coordinator.load(Checkpoint::open(real_file_system(), folder + '/' + checkpoint_name(step)));
+  Checkpoint::open(real_file_system(), folder + '/' + checkpoint_name(step)).read(weighing.pieces(), backend);
   costs.read.push_back(slowest(world, read.seconds()));
 }
 
@@ -122,7 +127,7 @@ Costs measure(const JobConfig& config, double seconds, BenchSite& site) {
   // Equal on every worker: the slowest clock decides.
   while (costs.read.size() < kFewest || slowest(site.world, all.seconds()) < seconds) {
     const auto step = static_cast<std::int64_t>(costs.read.size()) + 1;
-    save_and_load(step, weighing.coordinator(), writer, folder.path(), site.world, site.backend, costs);
+    save_and_load(step, weighing, writer, folder.path(), site.world, site.backend, costs);
   }
   return costs;
 }

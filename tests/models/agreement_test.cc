@@ -78,7 +78,9 @@ TEST_P(Agreement, InF32) {
     const Outcome want = outcome_of(config, DType::kF64, reference, samples, 1);
     const auto before = emulated_graphs();
     const Outcome got = outcome_of(config, DType::kF32, *backend, samples, kPassesOfADevice);
-    if (before) EXPECT_GE(emulated_graphs()->launched - before->launched, 4) << "forward and backward, twice";
+    if (before) {
+      EXPECT_GE(emulated_graphs()->launched - before->launched, 4) << "forward and backward, twice";
+    }
     EXPECT_EQ(got.loss.rows, want.loss.rows);
     EXPECT_NEAR(got.loss.loss, want.loss.loss, 1e-4 * want.loss.loss);
     // One sample of the last stage is a batch of a few pixels: normalising those magnifies the rounding.

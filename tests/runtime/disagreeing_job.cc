@@ -107,7 +107,7 @@ void train(Communicator& plain, const std::string& way, double timeout, const st
   const JobLayout layout = layout_of(config, std::nullopt, world.size(), 1);
   TrainingParts parts(config, layout, chosen, make_backend({.name = "cpu", .threads = 1}));
   ValueCheck check(parts.model.parameters(), *parts.reduction, *parts.backend, chosen, share_memory);
-  parts.coordinator.initialise(1);
+  parts.initialise(1);
   parts.clock.record_in(supervision.recorder());
   supervision.recorder().allow(1);
   StepTotals totals(layout.shards);

@@ -57,7 +57,7 @@ void expect_steady(const ModelConfig& model, const std::string& precision) {
   run_workers(2, [&](Communicator& world) {
     const JobLayout layout = layout_of(config, std::nullopt, world.size(), 2);
     TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 2}));
-    parts.coordinator.initialise(1);
+    parts.initialise(1);
     StepTotals totals(layout.shards);
     std::int64_t step = 0;
     const auto run = [&](int steps) {

@@ -51,7 +51,7 @@ std::vector<std::string> complaints(const JobConfig& config, int workers, int wo
     TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 1}));
     const ParameterTable& table = parts.model.parameters();
     ValueCheck check(table, *parts.reduction, *parts.backend, world, config.comm.share_memory);
-    parts.coordinator.initialise(1);
+    parts.initialise(1);
     StepTotals totals(layout.shards);
     for (std::int64_t step = 0; step < 3; ++step) {
       parts.worker.compute_gradients(step, totals);
@@ -127,7 +127,7 @@ TEST(ValueCheck, TakesAboutOnePassOverTheWeights) {
   run_workers(2, 1, [&](Communicator& world) {
     const JobLayout layout = layout_of(config, std::nullopt, world.size(), 1);
     TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 1}));
-    parts.coordinator.initialise(1);
+    parts.initialise(1);
     ValueCheck check(parts.model.parameters(), *parts.reduction, *parts.backend, world, false);
     check.run(0);
     constexpr int kRuns = 20;
