@@ -11,8 +11,22 @@
 namespace ballast {
 namespace {
 
-void check_arguments(int workers, std::int64_t flat_size, const std::vector<Block>& blocks, bool bf16, int shards) {
-  if (workers > shards) {
+void check_held(int workers, const SplitAllReduceOptions& options) {
+  if (options.held.empty()) return;
+  int next = 0;
+  for (const ShardRange& range : options.held) {
+    require(range.begin == next && range.end >= next, "SplitAllReduce: the shards held are not in rising order");
+    next = range.end;
+  }
+  require(next == options.shards && std::ssize(options.held) == workers,
+          "SplitAllReduce: the shards held are not all shards of all workers");
+}
+
+void check_arguments(int workers, std::int64_t flat_size, const std::vector<Block>& blocks, bool bf16,
+                     const SplitAllReduceOptions& options) {
+  check_held(workers, options);
+  const int shards = options.shards;
+  if (workers > shards && options.held.empty()) {
     const std::string s = std::to_string(shards);
     throw ConfigError(std::to_string(workers) + " workers but batch.shards = " + s + ": start at most " + s +
                       " workers or set batch.shards to at least " + std::to_string(workers));
@@ -32,8 +46,9 @@ void check_arguments(int workers, std::int64_t flat_size, const std::vector<Bloc
 std::unique_ptr<SplitAllReduce> make_split_allreduce(Communicator& world, Backend& backend, std::int64_t flat_size,
                                                      std::vector<Block> blocks, bool bf16,
                                                      const SplitAllReduceOptions& options) {
-  check_arguments(world.size(), flat_size, blocks, bf16, options.shards);
+  check_arguments(world.size(), flat_size, blocks, bf16, options);
   if (!backend.host_addressable()) {
+    require(!options.publish_coding.active(), "SplitAllReduce: devices publish values as they are");
     auto exchange = open_exchange(world, backend, options.plugins, options.timeout_seconds);
     return std::make_unique<DeviceAllReduce>(world, backend, flat_size, std::move(blocks), bf16, options,
                                              std::move(exchange));

@@ -66,8 +66,13 @@ struct CodingError {
 
 struct SplitAllReduceOptions {
   int shards = 1;
+  /// By rank, in rising order: which shards each worker computes; some may compute none. Empty: shared out evenly.
+  std::vector<ShardRange> held;
   int groups = 0;  ///< of neighbouring shards, whose gradients are coded as one; 0: every shard is a group
   GradientCoding coding;
+  /// Of new values: what travels is the change of each slice since the last publish(), coded; the first publish() is
+  /// exact. Blocks are published as f32 then. For backends whose memory the host can address.
+  GradientCoding publish_coding;
   int coordinators = 0;  ///< 0: all workers; K: ranks spread evenly over the world, rank 0 among them
   std::int64_t bucket_bytes = 8 << 20;
   bool share_memory = true;  ///< false: every worker is its own node
@@ -98,6 +103,8 @@ class SplitAllReduce {
   [[nodiscard]] virtual const std::vector<double>& squares() const = 0;
   /// Mine; together with those of the others they cover every block of every group that is coded. Zero at first.
   [[nodiscard]] virtual std::vector<CodingError> coding_errors() const { return {}; }
+  /// The same of publish_coding: what the codes of new values have left over in my slices; group 0.
+  [[nodiscard]] virtual std::vector<CodingError> publish_errors() const { return {}; }
   /// What the user should know about the way gradients are added here; empty: nothing.
   [[nodiscard]] virtual std::string note() const { return {}; }
 
@@ -109,7 +116,8 @@ class SplitAllReduce {
   /// Also without a step before it: the first values, or those of a checkpoint. Downloads of values that began behind
   /// reduce() must be over.
   virtual void publish() = 0;
-  /// After the first publish(). `end`: a flat element.
+  /// After the first publish(). `end`: a flat element. With `publish_coding` every worker has to call it before the
+  /// next reduce().
   virtual void wait_for_values(std::int64_t end) = 0;
 };
 

@@ -25,7 +25,10 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
       memory(*node, flat_size, bf16, buffers),
       sums(parts(backend), plan_sums(topology, partition, layout, options.coding.active()), blocks, options.coding),
       values(parts(backend), blocks),
-      transfers(*group) {}
+      transfers(*group) {
+  if (options.publish_coding.active())
+    changes.emplace(parts(backend), blocks, sums.my_slices(), options.publish_coding);
+}
 
 NodeAllReduce::NodeAllReduce(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks,
                              bool bf16, const SplitAllReduceOptions& options)
@@ -111,7 +114,7 @@ void NodeAllReduce::reduce() {
   shared_->sums.finished(shared_->partition.buckets());
   backend_.synchronize();
   shared_->node->barrier();
-  shared_->values.expect();
+  if (!shared_->changes) shared_->values.expect();
   shared_->sums.finished_by_all();
   while (next_slice_ < static_cast<int>(my_slices().size())) sum_next_slice();
   backend_.synchronize();
@@ -122,10 +125,25 @@ void NodeAllReduce::publish() {
   gradients_.begin_publish();
   backend_.synchronize();
   shared_->transfers.wait_for_sends();  // of values, where this is not the first publish() since reduce()
-  shared_->values.start();
+  if (shared_->changes && published_) {
+    shared_->changes->start();
+  } else {
+    if (shared_->changes) shared_->changes->remember();
+    shared_->values.start();
+  }
+  published_ = true;
   shared_->node->barrier();
   if (!free_gradients_) return;
   for (int buffer = 0; buffer < buffers(); ++buffer) shared_->memory.discard_gradients(buffer, 0, sum().size);
+}
+
+void NodeAllReduce::wait_for_values(std::int64_t end) {
+  shared_->values.wait_for(end);
+  if (shared_->changes) shared_->changes->finish();
+}
+
+std::vector<CodingError> NodeAllReduce::publish_errors() const {
+  return shared_->changes ? shared_->changes->errors() : std::vector<CodingError>{};
 }
 
 }  // namespace ballast

@@ -6,8 +6,10 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "comm/split/change_exchange.h"
 #include "comm/split/shard_gradients.h"
 #include "comm/split/sum_exchange.h"
 #include "comm/split/value_exchange.h"
@@ -51,6 +53,7 @@ class NodeAllReduce final : public SplitAllReduce {
   [[nodiscard]] DeviceSpan sum() const override { return gradients_.buffer(0); }
   [[nodiscard]] const std::vector<double>& squares() const override { return squares_; }
   [[nodiscard]] std::vector<CodingError> coding_errors() const override { return shared_->sums.coding_errors(); }
+  [[nodiscard]] std::vector<CodingError> publish_errors() const override;
 
   void begin_step() override;
   [[nodiscard]] DeviceSpan gradients(int shard) override { return gradients_.of(shard); }
@@ -58,7 +61,7 @@ class NodeAllReduce final : public SplitAllReduce {
   void gradients_ready(std::int64_t offset) override;
   void reduce() override;
   void publish() override;
-  void wait_for_values(std::int64_t end) override { shared_->values.wait_for(end); }
+  void wait_for_values(std::int64_t end) override;
 
  private:
   /// What others read and write, or what waits for others when it is destroyed.
@@ -80,7 +83,8 @@ class NodeAllReduce final : public SplitAllReduce {
     NodeMemory memory;
     SumExchange sums;
     ValueExchange values;
-    Transfers transfers;  ///< last: it ends before those whose messages it tells of
+    std::optional<ChangeExchange> changes;  ///< with publish_coding: from the second publish() on
+    Transfers transfers;                    ///< last: it ends before those whose messages it tells of
   };
 
   [[nodiscard]] int buffers() const { return shared_->buffers; }
@@ -99,6 +103,7 @@ class NodeAllReduce final : public SplitAllReduce {
   std::vector<std::vector<ElementRange>> slice_parts_;  ///< blocks of my slices, from the slice's begin
   std::vector<double> squares_;
   bool free_gradients_;
+  bool published_ = false;
   int next_slice_ = 0;  ///< the first of mine that has no sum yet
   int freed_ = 0;       ///< buckets
 };

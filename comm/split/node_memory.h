@@ -28,6 +28,8 @@ class NodeMemory {
   [[nodiscard]] std::atomic_ref<std::int64_t> finished_buckets(int neighbour) const { return counter(neighbour, 0); }
   /// Likewise: buckets in which it has no more to do with anybody's gradients.
   [[nodiscard]] std::atomic_ref<std::int64_t> summed_buckets(int neighbour) const { return counter(neighbour, 2); }
+  /// Likewise: starts of a ChangeExchange whose changes it has made to the node's values.
+  [[nodiscard]] std::atomic_ref<std::int64_t> applied_changes(int neighbour) const { return counter(neighbour, 3); }
   /// Likewise: messages with new values that it has received.
   [[nodiscard]] std::atomic_ref<std::int64_t> arrived_values(int neighbour) const { return counter(neighbour, 1); }
 

@@ -27,14 +27,18 @@ std::vector<ShardRange> ShardLayout::held(ShardRange range) const {
 
 ShardLayout layout_of(int workers, const SplitAllReduceOptions& options) {
   const int shards = options.shards;
-  if (!options.coding.active()) return ShardLayout::even(workers, shards, shards);
+  const auto layout = [&](int group) {
+    if (options.held.empty()) return ShardLayout::even(workers, shards, group);
+    return ShardLayout{.shards = shards, .group = group, .of_worker = options.held};
+  };
+  if (!options.coding.active()) return layout(shards);
   const int groups = options.groups == 0 ? shards : options.groups;
   const int group = shards / groups;
   if (group * groups != shards || !std::has_single_bit(static_cast<unsigned>(group))) {
     throw ConfigError("comm.groups = " + std::to_string(groups) + ": batch.shards = " + std::to_string(shards) +
                       " must be that many times a power of two; use " + std::to_string(shards) + " groups, or 0");
   }
-  return ShardLayout::even(workers, shards, group);
+  return layout(group);
 }
 
 }  // namespace ballast

@@ -88,8 +88,30 @@ TEST_P(SplitAllReduceOfCodes, CodesTheSumOfAGroupThatSeveralWorkersOfANodeShare)
   }
 }
 
+TEST_P(SplitAllReduceOfCodes, MovesValuesByTheCodeOfTheirChangeOnAnyWorkersNodesAndBuckets) {
+  expect_the_bits_of_the_tree_on_every_layout(
+      {.split = {.shards = 4, .coding = {GetParam(), 0.05}, .publish_coding = {GetParam(), 0.05}}});
+}
+
 INSTANTIATE_TEST_SUITE_P(Codings, SplitAllReduceOfCodes,
                          testing::Values(Coding::kBF16, Coding::kInt8, Coding::kInt4, Coding::kTopK, Coding::kSign));
+
+TEST(SplitAllReduce, GivesTheSameBitsWhereSomeWorkersComputeNoShards) {
+  for (const bool coded : {false, true}) {
+    StepsOptions options{.split = {.shards = 3, .bucket_bytes = 900}};
+    if (coded) options.split.coding = options.split.publish_coding = {Coding::kInt8};
+    const std::vector<std::uint32_t> expected = expected_steps(options);
+    const std::vector<std::vector<ShardRange>> all = {{{0, 1}, {1, 1}, {1, 2}, {2, 2}, {2, 3}},
+                                                      {{0, 0}, {0, 2}, {2, 2}, {2, 3}, {3, 3}},
+                                                      {{0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 3}}};
+    for (const std::vector<ShardRange>& held : all) {
+      options.split.held = held;
+      for (const int per_node : {1, 2, 5}) {
+        EXPECT_EQ(workers_that_differ(5, per_node, options, expected), 0) << per_node << " per node, coded " << coded;
+      }
+    }
+  }
+}
 
 TEST(SplitAllReduce, RefusesGroupsThatAreNoSubtrees) {
   run_workers(1, [](Communicator& world) {

@@ -291,6 +291,17 @@ std::vector<float> block_sum(const StepsOptions& options, const Block& block, in
   return total;
 }
 
+/// What everybody gets to see of a block's `next` values: the last ones, moved by what the code of the change stands
+/// for.
+std::vector<float> published(const StepsOptions& options, const Block& block, const std::vector<float>& values,
+                             std::vector<float> next, std::vector<float>& errors) {
+  const auto begin = static_cast<std::size_t>(block.begin);
+  for (std::size_t i = 0; i < next.size(); ++i) next[i] -= values[begin + i];
+  next = recoded(options.split.publish_coding, block, next, errors);
+  for (std::size_t i = 0; i < next.size(); ++i) next[i] += values[begin + i];
+  return next;
+}
+
 }  // namespace
 
 std::vector<std::uint32_t> training_steps(Communicator& world, const StepsOptions& options) {
@@ -301,6 +312,7 @@ std::vector<std::uint32_t> expected_steps(const StepsOptions& options) {
   const Layout layout = make_layout(options.bf16, options.scale);
   const auto size = static_cast<std::size_t>(layout.flat_size);
   std::vector<float> values(size), seen(size);
+  std::vector<float> publish_errors(size);
   std::vector<std::vector<float>> errors(static_cast<std::size_t>(options.split.shards), std::vector<float>(size));
   std::vector<std::uint32_t> bits(2 * size * static_cast<std::size_t>(options.steps));
   const auto round = [](const Block& block, float x) { return block.publish == DType::kBF16 ? to_bf16(x) : x; };
@@ -313,9 +325,14 @@ std::vector<std::uint32_t> expected_steps(const StepsOptions& options) {
     for (int step = 0; step < options.steps; ++step) {
       const std::size_t row = 2 * size * static_cast<std::size_t>(step);
       const std::vector<float> sums = block_sum(options, block, step, seen, errors);
+      std::vector<float> next;
+      for (std::size_t i = 0; i < sums.size(); ++i) {
+        next.push_back(values[static_cast<std::size_t>(block.begin) + i] - kRate * sums[i]);
+      }
+      if (options.split.publish_coding.active()) next = published(options, block, values, next, publish_errors);
       for (std::size_t i = 0; i < sums.size(); ++i) {
         const std::size_t at = static_cast<std::size_t>(block.begin) + i;
-        values[at] -= kRate * sums[i];
+        values[at] = next[i];
         seen[at] = round(block, values[at]);
         bits[row + at] = std::bit_cast<std::uint32_t>(sums[i]);
         bits[row + size + at] = std::bit_cast<std::uint32_t>(seen[at]);
