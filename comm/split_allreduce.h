@@ -15,12 +15,13 @@
 //   reduce()                            returns when every slice of mine holds the sum over all shards
 //   ... update my slices in values() / compute_values() ...
 //   publish()                           my new values leave
-//   wait_for_values(end)                returns when everybody's new values below `end` are visible here; the next
-//                                       forward pass asks for them as it goes, and so they arrive beside it
+//   use_values(now, next)               returns when everybody's values of `now` can be read here; the next passes ask
+//                                       for what they read as they go, and so it arrives beside them
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -86,8 +87,10 @@ class SplitAllReduce {
   /// Also without a step before it: the first values, or those of a checkpoint. Downloads of values that began behind
   /// reduce() must be over.
   virtual void publish() = 0;
-  /// After the first publish(). `end`: a flat element.
-  virtual void wait_for_values(std::int64_t end) = 0;
+  /// After the first publish(): returns when the flat elements of `now` can be read here, which they can until the next
+  /// call. The next call will ask for `next`. Nothing is read behind a call with two empty ones, which has to come
+  /// before reduce().
+  virtual void use_values(std::span<const ElementRange> now, std::span<const ElementRange> next) = 0;
 };
 
 /// Collective. `flat_size` elements; `bf16` asks for the bf16 copy of the values. Memory per node, or per device: 4

@@ -131,4 +131,10 @@ void NodeAllReduce::publish() {
   for (int buffer = 0; buffer < buffers(); ++buffer) shared_->memory.discard_gradients(buffer, 0, sum().size);
 }
 
+void NodeAllReduce::use_values(std::span<const ElementRange> now, std::span<const ElementRange> /*next*/) {
+  std::int64_t end = 0;
+  for (const ElementRange& range : now) end = std::max(end, range.end);
+  shared_->values.wait_for(end);
+}
+
 }  // namespace ballast

@@ -34,7 +34,7 @@ struct KeepWhenUnwinding {
 ///    NodeMemory::summed_buckets() not any more. The sum goes to buffer 0 of its owner, at elements that only the owner
 ///    reads.
 ///  * The node's values: read by all until reduce(), whose barrier lies before every update on this node; written
-///    between reduce() and publish() by the owners, and from then until wait_for_values() has returned by the contacts
+///    between reduce() and publish() by the owners, and from then until use_values() has asked for them by the contacts
 ///    that receive from other nodes; disjoint slices all.
 class NodeAllReduce final : public SplitAllReduce {
  public:
@@ -57,7 +57,7 @@ class NodeAllReduce final : public SplitAllReduce {
   void gradients_ready(std::int64_t offset) override;
   void reduce() override;
   void publish() override;
-  void wait_for_values(std::int64_t end) override { shared_->values.wait_for(end); }
+  void use_values(std::span<const ElementRange> now, std::span<const ElementRange> next) override;
 
  private:
   /// What others read and write, or what waits for others when it is destroyed.

@@ -75,12 +75,14 @@ void ValueExchange::start() {
   if (!expecting_) expect();
   expecting_ = false;
   ++started_;
+  waited_for_ = 0;
   for (const Message& message : outgoing_) {
     parts_.transfers.send(bytes_of(ConstDeviceSpan(span_of(message.run))), message.partner, kValueTag);
   }
 }
 
 void ValueExchange::wait_for(std::int64_t end) {
+  if (end <= waited_for_) return;
   for (int neighbour = 0; neighbour < parts_.node.size(); ++neighbour) {
     const std::vector<std::int64_t>& begins = begins_[static_cast<std::size_t>(neighbour)];
     const auto needed = std::lower_bound(begins.begin(), begins.end(), end) - begins.begin();
@@ -95,6 +97,7 @@ void ValueExchange::wait_for(std::int64_t end) {
       std::this_thread::sleep_for(kNap);
     }
   }
+  waited_for_ = end;
 }
 
 }  // namespace ballast

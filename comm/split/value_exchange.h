@@ -39,6 +39,7 @@ class ValueExchange {
   std::vector<bool> here_;                         ///< by incoming message
   std::size_t here_count_ = 0;                     ///< messages without a gap before them that are here
   std::int64_t started_ = 0;
+  std::int64_t waited_for_ = 0;  ///< values below it are here
   bool expecting_ = false;
 };
 
