@@ -1,10 +1,6 @@
 #include "comm/split/value_exchange.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 #include "comm/split/device_bytes.h"
 
@@ -12,7 +8,6 @@ namespace ballast {
 namespace {
 
 constexpr int kValueTag = 2;
-constexpr auto kNap = std::chrono::microseconds(50);
 
 }  // namespace
 
@@ -90,12 +85,7 @@ void ValueExchange::wait_for(std::int64_t end) {
     const auto count = parts_.memory.arrived_values(neighbour);
     const auto here = [&] { return count.load(std::memory_order_acquire) >= target; };
     if (neighbour == parts_.node.rank()) parts_.transfers.wait_until(here);
-    if (here()) continue;
-    const MessageWait wait(parts_.transfers.group());
-    while (!here()) {  // it receives in another process
-      parts_.transfers.turn();
-      std::this_thread::sleep_for(kNap);
-    }
+    parts_.transfers.poll_until(here);  // it receives in another process
   }
   waited_for_ = end;
 }
