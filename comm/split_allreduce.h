@@ -1,4 +1,4 @@
-// Defines: Block, Slice, SplitAllReduceOptions, SplitAllReduce, make_split_allreduce.
+// Defines: Block, Slice, Sharding, SplitAllReduceOptions, SplitAllReduce, make_split_allreduce.
 //
 // An all-reduce is a reduce-scatter and an all-gather; the optimizer update fits between the halves and costs no extra
 // bytes: partial sums travel to the slice's coordinator while backward still runs, new values travel back. Where the
@@ -46,13 +46,19 @@ struct Slice {
   std::int64_t begin = 0, end = 0;       ///< flat elements, from the first block's begin to the last one's end
 };
 
+/// What a node keeps for the slices of its workers only. Each includes those before it.
+enum class Sharding : std::uint8_t {
+  kOptimizer,  ///< what the coordinators keep anyway
+  kGradients,  ///< sums of gradients: a bucket is summed as soon as all workers have finished it, and freed
+  kValues,     ///< values: those of others are gathered before an operation reads them, and freed
+};
+
 struct SplitAllReduceOptions {
   int shards = 1;
   int coordinators = 0;  ///< 0: all workers; K: ranks spread evenly over the world, rank 0 among them
   std::int64_t bucket_bytes = 8 << 20;
   bool share_memory = true;  ///< false: every worker is its own node
-  /// Of gradients, a worker keeps its own slices only: a bucket is summed as soon as all have finished it, and freed.
-  bool free_gradients = false;
+  Sharding sharding = Sharding::kOptimizer;
   // Of backends whose memory the host cannot address:
   std::string plugins;           ///< folder with the transports that are loaded at run time; empty: beside the program
   bool native = false;           ///< the transport adds up as it likes: the bits then depend on the number of workers
@@ -95,8 +101,10 @@ class SplitAllReduce {
 
 /// Collective. `flat_size` elements; `bf16` asks for the bf16 copy of the values. Memory per node, or per device: 4
 /// (+2) bytes per element for values and 4 per element and worker for gradients, times the worker's subtrees. With
-/// `free_gradients`: 4 bytes per element for the sums, a few buckets per worker, and 4 per element for each subtree
-/// that a worker of several shards has behind it. Throws ConfigError for more workers than shards.
+/// Sharding::kGradients: 4 bytes per element for the sums, a few buckets per worker, and 4 per element for each subtree
+/// that a worker of several shards has behind it. With kValues: values of the node's own slices, and of those buckets
+/// that an operation and its successor read. Throws ConfigError for more workers than shards, and for sharding of more
+/// than kOptimizer where the host cannot address the backend's memory.
 [[nodiscard]] std::unique_ptr<SplitAllReduce> make_split_allreduce(Communicator& world, Backend& backend,
                                                                    std::int64_t flat_size, std::vector<Block> blocks,
                                                                    bool bf16, const SplitAllReduceOptions& options);

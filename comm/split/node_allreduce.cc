@@ -5,11 +5,20 @@
 #include <thread>
 #include <utility>
 
+#include "comm/split/value_exchange.h"
+#include "comm/split/value_gathering.h"
+
 namespace ballast {
 namespace {
 
 constexpr int kBucketsAhead = 16;  ///< how many finished buckets a worker keeps before it waits for its neighbours
 constexpr auto kNap = std::chrono::microseconds(50);
+
+std::unique_ptr<ForeignValues> foreign_values(const SplitParts& parts, const std::vector<Block>& blocks,
+                                              Sharding sharding) {
+  if (sharding == Sharding::kValues && parts.topology.nodes() > 1) return std::make_unique<ValueGathering>(parts, blocks);
+  return std::make_unique<ValueExchange>(parts, blocks);
+}
 
 }  // namespace
 
@@ -21,20 +30,28 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
       topology(*group, *node),
       partition(cut_buckets(blocks, options.bucket_bytes, coordinator_ranks(options.coordinators, world.size()))),
       fragments(all_fragments(world.size(), options.shards)),
-      memory(*node, flat_size, bf16, fragments[static_cast<std::size_t>(world.rank())].buffers),
+      memory(*node, flat_size, bf16, fragments[static_cast<std::size_t>(world.rank())].buffers,
+             options.sharding == Sharding::kValues ? Filling::kSparse : Filling::kWhole),
       sums(parts(backend), plan_sums(topology, partition, fragments, options.shards)),
-      values(parts(backend), blocks),
+      values(foreign_values(parts(backend), blocks, options.sharding)),
       transfers(*group) {}
+
+NodeAllReduce::Shared::~Shared() {
+  try {
+    values->end();
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): the job ends, with the error that is under way
+  }
+}
 
 NodeAllReduce::NodeAllReduce(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks,
                              bool bf16, const SplitAllReduceOptions& options)
     : backend_(backend),
       shared_(new Shared(world, backend, flat_size, std::move(blocks), bf16, options)),
       gradients_(backend, shards_of(world.rank(), world.size(), options.shards), options.shards, my_buffers(),
-                 shared_->partition, options.free_gradients ? freed_when_added() : nullptr),
+                 shared_->partition, options.sharding == Sharding::kOptimizer ? nullptr : freed_when_added()),
       slice_parts_(blocks_in(my_slices(), shared_->blocks)),
       squares_(shared_->blocks.size(), 0.0),
-      free_gradients_(options.free_gradients) {}
+      free_gradients_(options.sharding != Sharding::kOptimizer) {}
 
 ShardGradients::Added NodeAllReduce::freed_when_added() const {
   return [this](int buffer, ElementRange elements) {
@@ -114,10 +131,11 @@ void NodeAllReduce::reduce() {
   shared_->sums.finished(shared_->partition.buckets());
   backend_.synchronize();
   shared_->node->barrier();
-  shared_->values.expect();
+  shared_->values->expect();
   shared_->sums.finished_by_all();
   while (next_slice_ < static_cast<int>(my_slices().size())) sum_next_slice();
   backend_.synchronize();
+  shared_->values->wait_for_readers();
   shared_->transfers.wait_for_sends();
 }
 
@@ -125,16 +143,10 @@ void NodeAllReduce::publish() {
   gradients_.begin_publish();
   backend_.synchronize();
   shared_->transfers.wait_for_sends();  // of values, where this is not the first publish() since reduce()
-  shared_->values.start();
+  shared_->values->start();
   shared_->node->barrier();
   if (!free_gradients_) return;
   for (int buffer = 0; buffer < buffers(); ++buffer) shared_->memory.discard_gradients(buffer, 0, sum().size);
-}
-
-void NodeAllReduce::use_values(std::span<const ElementRange> now, std::span<const ElementRange> /*next*/) {
-  std::int64_t end = 0;
-  for (const ElementRange& range : now) end = std::max(end, range.end);
-  shared_->values.wait_for(end);
 }
 
 }  // namespace ballast

@@ -6,11 +6,12 @@
 
 #include <exception>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "comm/split/shard_gradients.h"
+#include "comm/split/foreign_values.h"
 #include "comm/split/sum_exchange.h"
-#include "comm/split/value_exchange.h"
 #include "comm/split_allreduce.h"
 
 namespace ballast {
@@ -30,12 +31,12 @@ struct KeepWhenUnwinding {
 
 /// Who may touch what, and when:
 ///  * My gradient memory: I write it from begin_step() to the last gradients_ready(). Neighbours read it until their
-///    publish(), whose barrier lies before my next begin_step(); with free_gradients, buckets that they have counted in
+///    publish(), whose barrier lies before my next begin_step(); with Sharding::kGradients, buckets that they have counted in
 ///    NodeMemory::summed_buckets() not any more. The sum goes to buffer 0 of its owner, at elements that only the owner
 ///    reads.
 ///  * The node's values: read by all until reduce(), whose barrier lies before every update on this node; written
 ///    between reduce() and publish() by the owners, and from then until use_values() has asked for them by the contacts
-///    that receive from other nodes; disjoint slices all.
+///    that receive from other nodes; disjoint slices all. With Sharding::kValues: see ValueGathering.
 class NodeAllReduce final : public SplitAllReduce {
  public:
   /// See make_split_allreduce.
@@ -57,13 +58,18 @@ class NodeAllReduce final : public SplitAllReduce {
   void gradients_ready(std::int64_t offset) override;
   void reduce() override;
   void publish() override;
-  void use_values(std::span<const ElementRange> now, std::span<const ElementRange> next) override;
+  void use_values(std::span<const ElementRange> now, std::span<const ElementRange> next) override {
+    shared_->values->use(now, next);
+  }
 
  private:
   /// What others read and write, or what waits for others when it is destroyed.
   struct Shared {
     Shared(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks_given, bool bf16,
            const SplitAllReduceOptions& options);
+    Shared(const Shared&) = delete;
+    Shared& operator=(const Shared&) = delete;
+    ~Shared();
     [[nodiscard]] SplitParts parts(Backend& backend) {
       return {transfers, *node, backend, topology, partition, memory};
     }
@@ -77,7 +83,7 @@ class NodeAllReduce final : public SplitAllReduce {
     std::vector<Fragments> fragments;
     NodeMemory memory;
     SumExchange sums;
-    ValueExchange values;
+    std::unique_ptr<ForeignValues> values;
     Transfers transfers;  ///< last: it ends before those whose messages it tells of
   };
 

@@ -76,6 +76,12 @@ void ValueExchange::start() {
   }
 }
 
+void ValueExchange::use(std::span<const ElementRange> now, std::span<const ElementRange> /*next*/) {
+  std::int64_t end = 0;
+  for (const ElementRange& range : now) end = std::max(end, range.end);
+  wait_for(end);
+}
+
 void ValueExchange::wait_for(std::int64_t end) {
   if (end <= waited_for_) return;
   for (int neighbour = 0; neighbour < parts_.node.size(); ++neighbour) {

@@ -65,7 +65,14 @@ TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWithoutSharedMemory) {
 }
 
 TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereGradientsAreFreed) {
-  expect_the_bits_of_the_tree_on_every_layout({.split = {.shards = GetParam(), .free_gradients = true}, .bf16 = true});
+  expect_the_bits_of_the_tree_on_every_layout({.split = {.shards = GetParam(), .sharding = Sharding::kGradients}, .bf16 = true});
+}
+
+TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereValuesAreGathered) {
+  for (const bool bf16 : {false, true}) {
+    expect_the_bits_of_the_tree_on_every_layout(
+        {.split = {.shards = GetParam(), .sharding = Sharding::kValues}, .bf16 = bf16});
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shards, SplitAllReduceOfShards, testing::Values(1, 2, 3, 4, 5, 8));
