@@ -71,7 +71,7 @@ struct CommSection {
   double bucket_mib = 8.0;
   std::int64_t coordinators = 0;  ///< 0 = "all"
   bool share_memory = true;
-  std::string sharding = "optimizer";  ///< "optimizer" | "gradients": what a worker keeps of its slices only
+  std::string sharding = "optimizer";  ///< "optimizer" | "gradients" | "values": what is kept of own slices only
   std::string reduction = "ordered";   ///< "ordered" | "native": as the devices' library adds
 };
 struct EvaluateSection {

@@ -11,15 +11,16 @@
 
 namespace ballast {
 
-/// Worker r of `world` is on node r / workers_per_node, where it has real shared memory. Groups of it count into `sent`.
+/// Worker r of `world` is on node r / workers_per_node. Its groups count into `sent`. `concurrent` false: as where MPI may
+/// be called by one thread only.
 class SimulatedNodes final : public Communicator {
  public:
-  SimulatedNodes(Communicator& world, int workers_per_node, std::atomic<std::int64_t>& sent)
-      : inner_(world), workers_per_node_(workers_per_node), sent_(sent) {}
+  SimulatedNodes(Communicator& world, int workers_per_node, std::atomic<std::int64_t>& sent, bool concurrent = true)
+      : inner_(world), workers_per_node_(workers_per_node), sent_(sent), concurrent_(concurrent) {}
 
   [[nodiscard]] int rank() const override { return inner_.rank(); }
   [[nodiscard]] int size() const override { return inner_.size(); }
-  [[nodiscard]] bool concurrent() const override { return inner_.concurrent(); }
+  [[nodiscard]] bool concurrent() const override { return concurrent_ && inner_.concurrent(); }
   void barrier() override { inner_.barrier(); }
   void broadcast(std::span<std::byte> bytes, int root) override { inner_.broadcast(bytes, root); }
   void all_reduce(std::span<std::int64_t> values, Reduction reduction) override {
@@ -46,7 +47,7 @@ class SimulatedNodes final : public Communicator {
 
  private:
   [[nodiscard]] std::unique_ptr<Communicator> part(std::unique_ptr<Communicator> group) {
-    auto nodes = std::make_unique<SimulatedNodes>(*group, workers_per_node_, sent_);
+    auto nodes = std::make_unique<SimulatedNodes>(*group, workers_per_node_, sent_, concurrent_);
     nodes->owned_ = std::move(group);
     return nodes;
   }
@@ -55,6 +56,7 @@ class SimulatedNodes final : public Communicator {
   Communicator& inner_;
   int workers_per_node_;
   std::atomic<std::int64_t>& sent_;
+  bool concurrent_;
 };
 
 }  // namespace ballast

@@ -11,7 +11,7 @@ import jobs
 LAYOUTS = [[1], [8], [1, 1], [5], [2, 1], [4, 4], [1, 1, 1], [3], [2, 2, 1], [4, 3], [1, 1, 1, 1], [3, 2, 1], [2], [3, 3, 2], [2, 1, 2, 1], [2, 2, 2, 1],
            [2, 2, 2, 2]]
 BUCKETS_MIB = [8, 0.05, 0.004]
-SHARDING = ["gradients", "optimizer"]
+SHARDING = ["gradients", "optimizer", "values", "values"]
 STEPS_EACH = 12
 
 
@@ -25,7 +25,7 @@ class TestLayouts(jobs.SystemTest):
         return jobs.RunFolder(self.folder / name, sections)
 
     def start(self, job, group, number):
-        return job.start(f"comm.bucket_mib={BUCKETS_MIB[number % 3]}", f"comm.sharding={SHARDING[number % 2]}", "compute.threads=1",
+        return job.start(f"comm.bucket_mib={BUCKETS_MIB[number % 3]}", f"comm.sharding={SHARDING[number % 4]}", "compute.threads=1",
                          prefix=group.mpirun(LAYOUTS[number]))
 
     def kill_at(self, running, job, step):
