@@ -1,4 +1,4 @@
-// Defines: Communicator (a group of workers and the collectives on it), SharedSegments, Request.
+// Defines: Communicator (a group of workers and the collectives on it), SharedSegments, Filling, Request.
 //
 // Collective calls must be made by all workers of the group in the same order. Everything here is for control data and
 // for exchanging byte ranges; gradients are summed by split_allreduce.h only, whose order of addition is fixed.
@@ -29,13 +29,21 @@ class SharedSegments {
  public:
   virtual ~SharedSegments() = default;
   [[nodiscard]] virtual std::span<std::byte> of(int rank) const = 0;
-  /// Gives the whole pages of `part`, which lies in my own segment, back to the system where it can take them. They
-  /// hold zeros or what they held.
+  /// Gives the whole pages of `part`, which lies in anybody's segment, back to the system where it can take them. They
+  /// hold zeros or what they held. Nobody uses them meanwhile.
   virtual void discard(std::span<std::byte> part) = 0;
+};
+
+/// How a segment will be used.
+enum class Filling : std::uint8_t {
+  kWhole,   ///< all of it: in large pages where the system has them
+  kSparse,  ///< parts of it come and go: in small pages, and the whole may be more than the machine has
 };
 
 class Communicator {
  public:
+  static constexpr int kAnyone = -1;
+
   virtual ~Communicator() = default;
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
@@ -53,6 +61,7 @@ class Communicator {
 
   /// Non-blocking. Any length: pieces below 2^31 bytes inside. Messages of one (pair, tag) arrive in order.
   [[nodiscard]] virtual std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) = 0;
+  /// From kAnyone: a single piece, and nothing else is received with this tag.
   [[nodiscard]] virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) = 0;
 
   /// Between these two the worker waits for messages of this group that a thread moves. For those who watch.
@@ -64,7 +73,8 @@ class Communicator {
   /// Collective. Workers that can share memory with me (same node).
   [[nodiscard]] virtual std::unique_ptr<Communicator> split_by_node() = 0;
   /// Collective over a one-node group; `bytes` is my own segment's size and may be 0.
-  [[nodiscard]] virtual std::unique_ptr<SharedSegments> share(std::int64_t bytes) = 0;
+  [[nodiscard]] virtual std::unique_ptr<SharedSegments> share(std::int64_t bytes,
+                                                              Filling filling = Filling::kWhole) = 0;
 };
 
 /// The worker waits for messages of a group while this is alive.

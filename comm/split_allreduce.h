@@ -1,4 +1,5 @@
-// Defines: Block, Slice, GradientCoding, CodingError, SplitAllReduceOptions, SplitAllReduce, make_split_allreduce.
+// Defines: Block, Slice, GradientCoding, CodingError, Sharding, SplitAllReduceOptions, SplitAllReduce,
+// make_split_allreduce.
 //
 // An all-reduce is a reduce-scatter and an all-gather; the optimizer update fits between the halves and costs no extra
 // bytes: partial sums travel to the slice's coordinator while backward still runs, new values travel back. Where the
@@ -15,12 +16,13 @@
 //   reduce()                            returns when every slice of mine holds the sum over all shards
 //   ... update my slices in values() / compute_values() ...
 //   publish()                           my new values leave
-//   wait_for_values(end)                returns when everybody's new values below `end` are visible here; the next
-//                                       forward pass asks for them as it goes, and so they arrive beside it
+//   use_values(now, next)               returns when everybody's values of `now` can be read here; the next passes ask
+//                                       for what they read as they go, and so it arrives beside them
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -64,6 +66,13 @@ struct CodingError {
   DeviceSpan values;
 };
 
+/// What a node keeps for the slices of its workers only. Each includes those before it.
+enum class Sharding : std::uint8_t {
+  kOptimizer,  ///< what the coordinators keep anyway
+  kGradients,  ///< sums of gradients: a bucket is summed as soon as all workers have finished it, and freed
+  kValues,     ///< values: those of others are gathered before an operation reads them, and freed
+};
+
 struct SplitAllReduceOptions {
   int shards = 1;
   /// By rank, in rising order: which shards each worker computes; some may compute none. Empty: shared out evenly.
@@ -76,8 +85,7 @@ struct SplitAllReduceOptions {
   int coordinators = 0;  ///< 0: all workers; K: ranks spread evenly over the world, rank 0 among them
   std::int64_t bucket_bytes = 8 << 20;
   bool share_memory = true;  ///< false: every worker is its own node
-  /// Of gradients, a worker keeps its own slices only: a bucket is summed as soon as all have finished it, and freed.
-  bool free_gradients = false;
+  Sharding sharding = Sharding::kOptimizer;
   // Of backends whose memory the host cannot address:
   std::string plugins;           ///< folder with the transports that are loaded at run time; empty: beside the program
   bool native = false;           ///< the transport adds up as it likes: the bits then depend on the number of workers
@@ -116,15 +124,18 @@ class SplitAllReduce {
   /// Also without a step before it: the first values, or those of a checkpoint. Downloads of values that began behind
   /// reduce() must be over.
   virtual void publish() = 0;
-  /// After the first publish(). `end`: a flat element. With `publish_coding` every worker has to call it before the
-  /// next reduce().
-  virtual void wait_for_values(std::int64_t end) = 0;
+  /// After the first publish(): returns when the flat elements of `now` can be read here, which they can until the next
+  /// call. The next call will ask for `next`. Nothing is read behind a call with two empty ones, which has to come
+  /// before reduce(). With `publish_coding` every worker has to call it between publish() and reduce().
+  virtual void use_values(std::span<const ElementRange> now, std::span<const ElementRange> next) = 0;
 };
 
 /// Collective. `flat_size` elements; `bf16` asks for the bf16 copy of the values. Memory per node, or per device: 4
 /// (+2) bytes per element for values and 4 per element and worker for gradients, times the worker's subtrees. With
-/// `free_gradients`: 4 bytes per element for the sums, a few buckets per worker, and 4 per element for each subtree
-/// that a worker of several shards has behind it. Throws ConfigError for more workers than shards.
+/// Sharding::kGradients: 4 bytes per element for the sums, a few buckets per worker, and 4 per element for each subtree
+/// that a worker of several shards has behind it. With kValues: values of the node's own slices, and of those buckets
+/// that an operation and its successor read. Throws ConfigError for more workers than shards, and for sharding of more
+/// than kOptimizer where the host cannot address the backend's memory.
 [[nodiscard]] std::unique_ptr<SplitAllReduce> make_split_allreduce(Communicator& world, Backend& backend,
                                                                    std::int64_t flat_size, std::vector<Block> blocks,
                                                                    bool bf16, const SplitAllReduceOptions& options);

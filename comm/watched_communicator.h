@@ -43,7 +43,7 @@ class WatchedCommunicator final : public Communicator {
   void end_wait() override;
   [[nodiscard]] std::unique_ptr<Communicator> split(int colour) override;
   [[nodiscard]] std::unique_ptr<Communicator> split_by_node() override;
-  [[nodiscard]] std::unique_ptr<SharedSegments> share(std::int64_t bytes) override;
+  [[nodiscard]] std::unique_ptr<SharedSegments> share(std::int64_t bytes, Filling filling) override;
 
  private:
   /// What workers of the same groups have called so far. Groups with the same workers have one in common, so that a
@@ -62,7 +62,9 @@ class WatchedCommunicator final : public Communicator {
   [[nodiscard]] FlightRecord message(FlightCall call, std::size_t bytes, int partner, int tag) const;
   void wait_for_oldest();
   void received(std::uint64_t number);
-  [[nodiscard]] int world_rank(int rank) const { return members_[static_cast<std::size_t>(rank)]; }
+  [[nodiscard]] int world_rank(int rank) const {
+    return rank == kAnyone ? rank : members_[static_cast<std::size_t>(rank)];
+  }
 
   std::unique_ptr<Communicator> owned_;  ///< nothing for the world
   Communicator& inner_;

@@ -194,10 +194,11 @@ void add_machine(std::vector<Key>& all) {
                set_coordinators,
                [](const CommSection& c) { return c.coordinators == 0 ? "\"all\"" : std::to_string(c.coordinators); });
   comm.boolean("share_memory", &CommSection::share_memory, {"", "Workers of one node share one copy of the weights"});
-  comm.text("sharding", &CommSection::sharding, {"optimizer", "gradients"},
+  comm.text("sharding", &CommSection::sharding, {"optimizer", "gradients", "values"},
             {"",
-             "What a worker keeps for its own slices only. \"gradients\": sums a bucket as soon as every worker has it "
-             "and frees it: less memory, the same bits"});
+             "What is kept for own slices only: less memory, the same bits. \"gradients\": a worker sums a bucket as "
+             "soon as every worker has it and frees it; \"values\": a node also gathers the weights that other nodes "
+             "own before a layer reads them, forward and backward, and frees them. Both on processors only"});
   comm.text(
       "compression", &CommSection::compression, {"none", "bf16", "int8", "int4", "topk", "sign"},
       {"",
@@ -273,7 +274,9 @@ void add_supervision(std::vector<Key>& all) {
       "collectives", &WatchSection::collectives,
       {"", "Before each collective the workers compare what they are about to do; exit code 76 if they differ"});
   watch.integer("values", &WatchSection::values, at_least(0),
-                {"steps", "Between comparisons of the nodes' copies of the weights; 0: never"});
+                {"steps",
+                 "Between comparisons of the nodes' copies of the weights, which comm.sharding = \"values\" has none of; "
+                 "0: never"});
 }
 
 void add_cluster(std::vector<Key>& all) {

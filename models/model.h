@@ -1,4 +1,4 @@
-// Defines: Batch, Mode, ParameterMemory, InputSpec, Model, build_model.
+// Defines: Batch, Mode, UseValues, ParameterMemory, InputSpec, Model, build_model.
 //
 // A model is a planned graph over a parameter table. It knows shapes and arithmetic, never workers, files or steps.
 // Built and planned without allocating: `ballast plan` prints what it would need.
@@ -42,15 +42,18 @@ struct InputSpec {
   std::int64_t classes = 0;             ///< targets lie in [0, classes); for tokens also the vocabulary
 };
 
+/// Called before an operation reads values, forward or backward: returns when those of `now` are there. The next
+/// operation of the pass that reads any will read those of `next`, so they may come meanwhile; whatever is in neither
+/// may go. At the end of a pass both are empty.
+using UseValues = std::function<void(std::span<const ElementRange> now, std::span<const ElementRange> next)>;
+
 /// The flat buffers a pass reads and writes, all with the layout of the parameter table. Not owned.
 struct ParameterMemory {
   ConstDeviceSpan values;          ///< f32
   ConstDeviceSpan compute_values;  ///< bf16; empty in f32 models
   DeviceSpan gradients;            ///< f32, accumulated into; empty for evaluation
   bool fresh = false;              ///< gradients hold nothing yet: backward begins them
-  /// Called by forward before an operation reads values: returns when those below flat offset `end` are there. Empty:
-  /// all are.
-  std::function<void(std::int64_t end)> wait_for_values = {};
+  UseValues use_values = {};       ///< empty: all values are there
 };
 
 /// Called by backward whenever the end of the gradient buffer grows final: gradients at flat offsets >= `offset` will

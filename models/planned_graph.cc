@@ -40,7 +40,10 @@ void widen(DType dtype, const std::vector<std::byte>& row, std::span<float> out)
 }  // namespace
 
 PlannedGraph::PlannedGraph(Graph graph, std::int64_t max_samples)
-    : graph_(std::move(graph)), plan_(make_plan(graph_, max_samples)), seconds_(graph_.nodes().size()) {}
+    : graph_(std::move(graph)),
+      plan_(make_plan(graph_, max_samples)),
+      reads_(graph_, plan_),
+      seconds_(graph_.nodes().size()) {}
 
 void PlannedGraph::allocate(Backend& backend, std::uint64_t seed) {
   backend_ = &backend;
@@ -52,9 +55,12 @@ void PlannedGraph::allocate(Backend& backend, std::uint64_t seed) {
 LossSums PlannedGraph::forward(const Batch& batch, Mode mode, const ParameterMemory& memory) {
   require_allocated();
   const Pass pass = mode == Mode::kTrain ? Pass::kForward : Pass::kEvaluation;
-  backend_->together(key_of(pass, batch, memory, false),
-                     [&] { run_forward(batch, mode, memory, graph_.nodes().size()); });
+  backend_->together(key_of(pass, batch, memory, false), [&] {
+    reads_.begin(/*forward=*/true, /*backward=*/false);
+    run_forward(batch, mode, memory, graph_.nodes().size());
+  });
   backend_->synchronize();
+  ValueReads::end(memory.use_values);
   return loss_;
 }
 
@@ -65,12 +71,13 @@ LossSums PlannedGraph::forward_backward(const Batch& batch, const ParameterMemor
   const bool later = graph_.loss().traits.loss_in_backward;
   const std::size_t last = graph_.nodes().size() - 1;
   backend_->together(key_of(Pass::kForwardBackward, batch, memory, ready != nullptr), [&] {
+    reads_.begin(/*forward=*/true, /*backward=*/true);
     run_forward(batch, Mode::kTrain, memory, later ? last : last + 1);
-    if (later) wait_for_parameters(last, memory);
     if (forward_done) forward_done();
     run_backward(batch, memory, loss_scale, statistic_scale, ready);
   });
   backend_->synchronize();
+  ValueReads::end(memory.use_values);
   return loss_;
 }
 
@@ -88,7 +95,7 @@ void PlannedGraph::run_forward(const Batch& batch, Mode mode, const ParameterMem
   upload_inputs(batch);
   loss_ = {};
   for (std::size_t i = 0; i < operations; ++i) {
-    wait_for_parameters(i, memory);
+    reads_.before(i, /*backward=*/false, memory.use_values);
     const Stopwatch watch(seconds_[i].forward);
     Frame frame = frame_of(i, batch.samples, memory, /*again=*/false);
     frame.dropout = dropout_of(i, batch);
@@ -101,23 +108,16 @@ void PlannedGraph::run_forward(const Batch& batch, Mode mode, const ParameterMem
   memory_ = memory;
 }
 
-void PlannedGraph::wait_for_parameters(std::size_t index, const ParameterMemory& memory) const {
-  if (!memory.wait_for_values) return;
-  std::int64_t end = 0;
-  for (const int number : graph_.nodes()[index].parameters) {
-    const Parameter& parameter = graph_.parameters()[number];
-    end = std::max(end, parameter.offset + parameter.size);
-  }
-  if (end > 0) memory.wait_for_values(end);
-}
-
 void PlannedGraph::backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
                             const GradientsReady& ready) {
   require(holds_ == Holds::kTrained && samples_ == batch.samples,
           "model: backward() must follow forward(kTrain) of the same batch");
-  backend_->together(key_of(Pass::kBackward, batch, memory, ready != nullptr),
-                     [&] { run_backward(batch, memory, loss_scale, statistic_scale, ready); });
+  backend_->together(key_of(Pass::kBackward, batch, memory, ready != nullptr), [&] {
+    reads_.begin(/*forward=*/false, /*backward=*/true);
+    run_backward(batch, memory, loss_scale, statistic_scale, ready);
+  });
   backend_->synchronize();
+  ValueReads::end(memory.use_values);
 }
 
 void PlannedGraph::run_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale,
@@ -131,6 +131,7 @@ void PlannedGraph::run_backward(const Batch& batch, const ParameterMemory& memor
   for (std::size_t i = graph_.nodes().size(); i-- > 0;) {
     for (const int again : plan_.nodes[i].again) run_forward_again(static_cast<std::size_t>(again), batch, memory);
     if (plan_.nodes[i].has_backward) {
+      reads_.before(i, /*backward=*/true, memory.use_values);
       const Stopwatch watch(seconds_[i].backward);
       Frame frame = frame_of(i, batch.samples, memory, /*again=*/true);
       frame.dropout = dropout_of(i, batch);
@@ -152,6 +153,7 @@ std::vector<PlannedGraph::Seconds> PlannedGraph::take_seconds() {
 }
 
 void PlannedGraph::run_forward_again(std::size_t index, const Batch& batch, const ParameterMemory& memory) {
+  reads_.before(index, /*backward=*/false, memory.use_values);
   const Stopwatch watch(seconds_[index].backward);
   Frame frame = frame_of(index, batch.samples, memory, /*again=*/true);
   frame.dropout = dropout_of(index, batch);
@@ -203,11 +205,12 @@ DropoutKey PlannedGraph::dropout_of(std::size_t index, const Batch& batch) const
 void PlannedGraph::add_backward_spans(std::size_t index, const ParameterMemory& memory, Frame& frame) const {
   const Node& node = graph_.nodes()[index];
   const NodePlan& plan = plan_.nodes[index];
-  // Spans of values that are not kept are taken away: their memory holds something else by now.
+  // Spans of what is not there are taken away: their memory holds something else by now.
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {
     if (!node.traits.keeps_input(i)) frame.x[i] = {};
   }
   if (!node.traits.keeps_output) frame.y = {};
+  if (node.traits.backward_without_values) frame.w = {};
   if (!node.is_loss()) frame.dy = span_like(node.output, plan.output_gradient, frame.samples);
   for (std::size_t i = 0; i < node.inputs.size(); ++i) {
     if (plan.routes[i].target >= 0) frame.dx[i] = span_like(node.inputs[i], plan.routes[i].target, frame.samples);
@@ -259,6 +262,8 @@ void PlannedGraph::download_logits(std::span<const std::int64_t> rows, std::span
   require(holds_ != Holds::kNothing, "model: download_logits() must follow forward(), before backward()");
   const std::size_t loss = graph_.nodes().size() - 1;
   const Operation& operation = *graph_.loss().operation;
+  const std::vector<ElementRange> values = ValueReads::forward(graph_, loss);
+  if (memory_.use_values) memory_.use_values(values, {});
   const Frame frame = frame_of(loss, samples_, memory_, /*again=*/false);
   const std::int64_t all_rows = frame.x[1].size;  // one per target
   std::size_t done = 0;
@@ -275,6 +280,7 @@ void PlannedGraph::download_logits(std::span<const std::int64_t> rows, std::span
     backend_->synchronize();
     if (!as_it_is) widen(row.dtype, row_bytes_, out);
   }
+  ValueReads::end(memory_.use_values);
 }
 
 DeviceSpan PlannedGraph::span_of(int storage, std::int64_t elements, DType dtype) const {

@@ -8,6 +8,7 @@
 #include "models/graph.h"
 #include "models/model.h"
 #include "models/planner/plan.h"
+#include "models/planner/value_reads.h"
 
 namespace ballast {
 
@@ -48,7 +49,6 @@ class PlannedGraph {
   void run_forward(const Batch& batch, Mode mode, const ParameterMemory& memory, std::size_t operations);
   void run_backward(const Batch& batch, const ParameterMemory& memory, float loss_scale, float statistic_scale,
                     const GradientsReady& ready);
-  void wait_for_parameters(std::size_t node, const ParameterMemory& memory) const;
   void check_memory(const ParameterMemory& memory, bool gradients) const;
   /// `again`: as backward and a second forward see the tensors.
   [[nodiscard]] Frame frame_of(std::size_t node, std::int64_t samples, const ParameterMemory& memory, bool again) const;
@@ -66,6 +66,7 @@ class PlannedGraph {
 
   Graph graph_;
   Plan plan_;
+  ValueReads reads_;
   Backend* backend_ = nullptr;
   Buffer arena_;
   std::uint64_t seed_ = 0;

@@ -71,7 +71,7 @@ struct CommSection {
   double bucket_mib = 8.0;
   std::int64_t coordinators = 0;  ///< 0 = "all"
   bool share_memory = true;
-  std::string sharding = "optimizer";  ///< "optimizer" | "gradients": what a worker keeps of its slices only
+  std::string sharding = "optimizer";  ///< "optimizer" | "gradients" | "values": what is kept of own slices only
   std::string compression = "none";    ///< "none" | "bf16" | "int8" | "int4" | "topk" | "sign": of gradients
   double keep = 0.01;                  ///< topk: share of the elements
   std::int64_t groups = 0;             ///< of shards whose gradients are compressed as one; 0: every shard

@@ -162,6 +162,7 @@ void Trainer::begin_step() {
 }
 
 void Trainer::check_values() {
+  if (config_.comm.sharding == "values") return;  // there are no copies
   if (config_.watch.values > 0 && (step_ + 1) % config_.watch.values == 0 && values_.needed()) values_.run(step_ + 1);
 }
 

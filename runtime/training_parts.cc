@@ -17,6 +17,11 @@ std::int64_t total_steps_of(const JobConfig& config, const BatchPlan& plan) {
   return std::max<std::int64_t>(1, std::llround(config.job.epochs * static_cast<double>(plan.steps_per_epoch())));
 }
 
+Sharding sharding_of(const JobConfig& config) {
+  if (config.comm.sharding == "values") return Sharding::kValues;
+  return config.comm.sharding == "gradients" ? Sharding::kGradients : Sharding::kOptimizer;
+}
+
 SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
   return {.shards = shards,
           .groups = static_cast<int>(config.comm.groups),
@@ -24,7 +29,7 @@ SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
           .coordinators = static_cast<int>(config.comm.coordinators),
           .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
           .share_memory = config.comm.share_memory,
-          .free_gradients = config.comm.sharding == "gradients",
+          .sharding = sharding_of(config),
           .plugins = config.compute.plugins,
           .native = config.comm.reduction == "native",
           .timeout_seconds = config.watch.timeout};

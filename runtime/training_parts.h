@@ -31,7 +31,9 @@ struct TrainingParts {
     return {.values = reduction->values(),
             .compute_values = reduction->compute_values(),
             .gradients = {},
-            .wait_for_values = [this](std::int64_t end) { reduction->wait_for_values(end); }};
+            .use_values = [this](std::span<const ElementRange> now, std::span<const ElementRange> next) {
+              reduction->use_values(now, next);
+            }};
   }
 
   /// Collective. First values, published.

@@ -92,21 +92,23 @@ void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, boo
   const auto loss_scale = static_cast<float>(1.0 / (size * static_cast<double>(model_.input().targets_per_sample)));
   const bool begins_shard = &piece == &pieces_.front() || (&piece - 1)->shard != piece.shard;
   const ParameterMemory memory{gradients_.values(), gradients_.compute_values(), gradients_.gradients(piece.shard),
-                               begins_shard, [this](std::int64_t end) {
-                                 clock_.enter(Phase::kCommunication);
-                                 gradients_.wait_for_values(end);
-                                 clock_.enter(Phase::kForward);
-                               }};
+                               begins_shard, [this](auto now, auto soon) { use_values(now, soon); }};
   const Batch batch = batch_of(samples, static_cast<std::int64_t>(piece.indices.size()), step, piece.first);
   const GradientsReady send = [this](std::int64_t offset) { gradients_.gradients_ready(offset); };
-  clock_.enter(Phase::kForward);
+  enter_pass(Phase::kForward);
   const LossSums sums =
       model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size), ends_shard ? send : nullptr,
-                              [this] { clock_.enter(Phase::kBackward); });
+                              [this] { enter_pass(Phase::kBackward); });
   const auto at = static_cast<std::size_t>(piece.shard);
   totals.loss[at] += sums.loss;
   totals.rows[at] += static_cast<double>(sums.rows);
   totals.correct[at] += static_cast<double>(sums.correct);
+}
+
+void Worker::use_values(std::span<const ElementRange> now, std::span<const ElementRange> next) {
+  clock_.enter(Phase::kCommunication);
+  gradients_.use_values(now, next);
+  clock_.enter(pass_);
 }
 
 }  // namespace ballast

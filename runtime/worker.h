@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "comm/split_allreduce.h"
@@ -41,6 +42,8 @@ class Worker {
   };
   void cut_step(std::int64_t step, std::vector<MicroBatch>& pieces) const;
   void compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool ends_shard, StepTotals& totals);
+  void use_values(std::span<const ElementRange> now, std::span<const ElementRange> next);
+  void enter_pass(Phase pass) { clock_.enter(pass_ = pass); }
 
   Model& model_;
   Backend& backend_;
@@ -48,6 +51,7 @@ class Worker {
   const BatchPlan& plan_;
   std::int64_t micro_;
   PhaseClock& clock_;
+  Phase pass_ = Phase::kForward;  // that a micro-batch is in
   Prefetcher reader_;
   std::vector<MicroBatch> pieces_, next_pieces_;  // of this step, and of the next
   std::int64_t next_step_ = -1;                   // the step of next_pieces_, whose first one is being read

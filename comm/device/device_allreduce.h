@@ -39,7 +39,8 @@ class DeviceAllReduce final : public SplitAllReduce {
   void gradients_ready(std::int64_t offset) override;
   void reduce() override;
   void publish() override;
-  void wait_for_values(std::int64_t /*end*/) override {}  // publish() has waited
+  void use_values(std::span<const ElementRange> /*now*/, std::span<const ElementRange> /*next*/) override {
+  }  // publish() has waited
 
  private:
   [[nodiscard]] std::vector<DeviceSpan> buffer_spans() const;

@@ -197,9 +197,10 @@ std::unique_ptr<Request> WatchedCommunicator::send(std::span<const std::byte> by
   return std::make_unique<WatchedRequest>(inner_.send(bytes, to, tag), recorder_, record, nullptr);
 }
 
+// Who waits does not wait for what anyone may send.
 std::unique_ptr<Request> WatchedCommunicator::receive(std::span<std::byte> bytes, int from, int tag) {
   const FlightRecord record = message(FlightCall::kReceive, bytes.size(), from, tag);
-  {
+  if (from != kAnyone) {
     const std::lock_guard lock(messages_);
     coming_.emplace(record.number, record);
   }
@@ -245,8 +246,8 @@ std::unique_ptr<Communicator> WatchedCommunicator::split_by_node() {
   });
 }
 
-std::unique_ptr<SharedSegments> WatchedCommunicator::share(std::int64_t bytes) {
-  return collective({.count = bytes, .call = FlightCall::kShare}, [&] { return inner_.share(bytes); });
+std::unique_ptr<SharedSegments> WatchedCommunicator::share(std::int64_t bytes, Filling filling) {
+  return collective({.count = bytes, .call = FlightCall::kShare}, [&] { return inner_.share(bytes, filling); });
 }
 
 }  // namespace ballast

@@ -130,6 +130,7 @@ std::unique_ptr<Request> MpiCommunicator::send(std::span<const std::byte> bytes,
 
 std::unique_ptr<Request> MpiCommunicator::receive(std::span<std::byte> bytes, int from, int tag) {
   std::vector<MPI_Request> pieces;
+  if (from == kAnyone) from = MPI_ANY_SOURCE;
   in_pieces(bytes.size(), kPieceBytes, [&](std::size_t first, int count) {
     check_mpi(
         MPI_Irecv(bytes.data() + first, count, MPI_BYTE, from, tag, group_, &pieces.emplace_back(MPI_REQUEST_NULL)));
@@ -149,11 +150,11 @@ std::unique_ptr<Communicator> MpiCommunicator::split_by_node() {
   return std::make_unique<MpiCommunicator>(node, bulk_);
 }
 
-std::unique_ptr<SharedSegments> MpiCommunicator::share(std::int64_t bytes) {
-  if (size_ == 1) return share_with_nobody(bytes);
+std::unique_ptr<SharedSegments> MpiCommunicator::share(std::int64_t bytes, Filling filling) {
+  if (size_ == 1) return share_with_nobody(bytes, filling);
   std::string cause;
-  if (auto segments = share_by_descriptor(*this, bytes, cause)) return segments;
-  return share_by_window(*this, group_, bytes, cause);
+  if (auto segments = share_by_descriptor(*this, bytes, filling, cause)) return segments;
+  return share_by_window(*this, group_, bytes, filling, cause);
 }
 
 std::unique_ptr<Communicator> make_mpi_world() {

@@ -35,7 +35,7 @@ class MpiCommunicator final : public Communicator {
   [[nodiscard]] std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) override;
   [[nodiscard]] std::unique_ptr<Communicator> split(int colour) override;
   [[nodiscard]] std::unique_ptr<Communicator> split_by_node() override;
-  [[nodiscard]] std::unique_ptr<SharedSegments> share(std::int64_t bytes) override;
+  [[nodiscard]] std::unique_ptr<SharedSegments> share(std::int64_t bytes, Filling filling) override;
 
  private:
   void reduce_in_place(void* values, std::size_t count, MPI_Datatype type, MPI_Op operation);

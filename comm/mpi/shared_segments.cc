@@ -40,10 +40,12 @@ class Descriptor {
 class Mapping {
  public:
   Mapping() = default;
-  Mapping(void* start, std::int64_t bytes) : start_(start == MAP_FAILED ? nullptr : start), bytes_(bytes) {
-    // Huge pages halve the TLB misses of a matmul that reads weights here. The kernel may say no: nothing depends on
-    // it.
-    if (start_ != nullptr) madvise(start_, static_cast<std::size_t>(bytes_), MADV_HUGEPAGE);
+  Mapping(void* start, std::int64_t bytes, Filling filling)
+      : start_(start == MAP_FAILED ? nullptr : start), bytes_(bytes) {
+    // Huge pages halve the TLB misses of a matmul that reads weights here, and would keep whole what is given back in
+    // parts. The kernel may say no: nothing depends on it.
+    const int advice = filling == Filling::kWhole ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+    if (start_ != nullptr) madvise(start_, static_cast<std::size_t>(bytes_), advice);
   }
   Mapping(Mapping&& other) noexcept : start_(std::exchange(other.start_, nullptr)), bytes_(other.bytes_) {}
   Mapping& operator=(Mapping&&) = delete;
@@ -61,8 +63,9 @@ class Mapping {
   std::int64_t bytes_ = 0;
 };
 
-Mapping map_shared(int descriptor, std::int64_t bytes) {
-  return {mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0), bytes};
+Mapping map_shared(int descriptor, std::int64_t bytes, Filling filling) {
+  return {mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0), bytes,
+          filling};
 }
 
 class MappedSegments final : public SharedSegments {
@@ -104,7 +107,7 @@ std::vector<Offer> exchange(Communicator& node, const Offer& mine) {
 }
 
 /// The neighbour's memory, or nothing and the cause.
-Mapping map_neighbour(const Offer& offer, std::string& cause) {
+Mapping map_neighbour(const Offer& offer, Filling filling, std::string& cause) {
   const std::string path = "/proc/" + std::to_string(offer.pid) + "/fd/" + std::to_string(offer.descriptor);
   const Descriptor file(open(path.c_str(), O_RDWR | O_CLOEXEC));
   struct stat facts {};
@@ -116,7 +119,7 @@ Mapping map_neighbour(const Offer& offer, std::string& cause) {
     cause = path + " is not the neighbour's memory (are the workers in different containers?)";
     return {};
   }
-  Mapping mapping = map_shared(file.number(), offer.mapped_bytes());
+  Mapping mapping = map_shared(file.number(), offer.mapped_bytes(), filling);
   if (mapping.failed()) {
     cause = "cannot map " + path + ": " + errno_text();
   } else if (std::memcmp(mapping.start(), &offer.nonce, sizeof(offer.nonce)) != 0) {
@@ -159,22 +162,23 @@ void discard_pages(std::span<std::byte> part) {
   madvise(start, bytes, MADV_DONTNEED);  // private memory. Where the system refuses both, the memory is kept
 }
 
-std::unique_ptr<SharedSegments> share_with_nobody(std::int64_t bytes) {
+std::unique_ptr<SharedSegments> share_with_nobody(std::int64_t bytes, Filling filling) {
   const std::int64_t size = to_pages(std::max<std::int64_t>(bytes, 1));
-  Mapping mapping(
-      mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), size);
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (filling == Filling::kSparse ? MAP_NORESERVE : 0);
+  Mapping mapping(mmap(nullptr, static_cast<std::size_t>(size), PROT_READ | PROT_WRITE, flags, -1, 0), size, filling);
   if (mapping.failed()) throw Error("cannot get " + std::to_string(size) + " bytes of memory: " + errno_text());
   auto segments = std::make_unique<MappedSegments>();
   segments->add(std::move(mapping), bytes);
   return segments;
 }
 
-std::unique_ptr<SharedSegments> share_by_descriptor(Communicator& node, std::int64_t bytes, std::string& cause) {
+std::unique_ptr<SharedSegments> share_by_descriptor(Communicator& node, std::int64_t bytes, Filling filling,
+                                                    std::string& cause) {
   const Descriptor file(memfd_create("ballast", MFD_CLOEXEC));
   const Offer mine = make_offer(file, bytes, cause);
   auto segments = std::make_unique<MappedSegments>();
   for (const Offer& offer : exchange(node, mine)) {
-    Mapping mapping = offer.descriptor < 0 ? Mapping() : map_neighbour(offer, cause);
+    Mapping mapping = offer.descriptor < 0 ? Mapping() : map_neighbour(offer, filling, cause);
     segments->add(std::move(mapping), offer.bytes);
   }
   cause = agreed_cause(node, cause);

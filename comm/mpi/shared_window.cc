@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <exception>
@@ -12,6 +13,7 @@ namespace ballast {
 namespace {
 
 constexpr std::uintptr_t kPage = 4096;
+constexpr std::size_t kCleared = std::size_t{64} << 20;  ///< at a time
 
 class WindowSegments final : public SharedSegments {
  public:
@@ -45,7 +47,7 @@ std::byte* aligned_start(MPI_Win window, int rank) {
 }  // namespace
 
 std::unique_ptr<SharedSegments> share_by_window(Communicator& node, MPI_Comm group, std::int64_t bytes,
-                                                const std::string& cause) {
+                                                Filling filling, const std::string& cause) {
   void* start = nullptr;
   MPI_Win window = MPI_WIN_NULL;
   const int code = MPI_Win_allocate_shared(bytes + static_cast<MPI_Aint>(kPage), 1, MPI_INFO_NULL, group,
@@ -66,7 +68,11 @@ std::unique_ptr<SharedSegments> share_by_window(Communicator& node, MPI_Comm gro
   }
   auto shared = std::make_unique<WindowSegments>(window, std::move(segments));
   const std::span<std::byte> mine = shared->of(node.rank());
-  std::memset(mine.data(), 0, mine.size());
+  for (std::size_t first = 0; first < mine.size(); first += kCleared) {
+    const std::span<std::byte> part = mine.subspan(first, std::min(kCleared, mine.size() - first));
+    std::memset(part.data(), 0, part.size());
+    if (filling == Filling::kSparse) discard_pages(part);
+  }
   node.barrier();
   return shared;
 }

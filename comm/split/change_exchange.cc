@@ -1,18 +1,15 @@
 #include "comm/split/change_exchange.h"
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 #include "comm/split/device_bytes.h"
 
 namespace ballast {
 namespace {
 
-constexpr int kChangeTag = 3;
+constexpr int kChangeTag = 5;
 constexpr std::int64_t kWordBytes = 4;
 constexpr std::int64_t kAlign = 64;  ///< elements or words: 256 bytes
-constexpr auto kNap = std::chrono::microseconds(50);
 
 std::int64_t elements_of(const Slice& slice) { return slice.end - slice.begin; }
 std::int64_t aligned(std::int64_t count) { return (count + kAlign - 1) / kAlign * kAlign; }
@@ -33,7 +30,7 @@ void add(Backend& backend, ConstDeviceSpan y, DeviceSpan x) {
 
 ChangeExchange::ChangeExchange(const SplitParts& parts, const std::vector<Block>& blocks,
                                const std::vector<Slice>& my_slices, const GradientCoding& coding)
-    : parts_(parts), errors_(coding) {
+    : parts_(parts), first_(parts, blocks), errors_(coding) {
   plan(blocks, my_slices, coding);
   errors_.allocate(parts_.backend);
   std::int64_t last = 0, most = 0;
@@ -110,6 +107,19 @@ void ChangeExchange::apply(const Slice& slice, const SliceCode& code, DeviceSpan
 }
 
 void ChangeExchange::start() {
+  if (has_first_) return start_changes();
+  has_first_ = true;
+  remember();
+  first_.start();
+}
+
+void ChangeExchange::use(std::span<const ElementRange> /*now*/, std::span<const ElementRange> /*next*/) {
+  const ElementRange all{0, parts_.memory.values().size};
+  first_.use({&all, 1}, {});
+  finish_changes();
+}
+
+void ChangeExchange::start_changes() {
   ++started_;
   for (std::size_t i = 0; i < incoming_.size(); ++i) {
     arrived_[i] = false;
@@ -125,7 +135,7 @@ void ChangeExchange::start() {
   }
 }
 
-void ChangeExchange::finish() {
+void ChangeExchange::finish_changes() {
   const auto applied = parts_.memory.applied_changes(parts_.node.rank());
   if (applied.load(std::memory_order_relaxed) == started_) return;
   for (std::size_t i = 0; i < incoming_.size(); ++i) {
@@ -137,12 +147,7 @@ void ChangeExchange::finish() {
   applied.store(started_, std::memory_order_release);
   for (int neighbour = 0; neighbour < parts_.node.size(); ++neighbour) {
     const auto theirs = parts_.memory.applied_changes(neighbour);
-    if (theirs.load(std::memory_order_acquire) >= started_) continue;
-    const MessageWait wait(parts_.transfers.group());
-    while (theirs.load(std::memory_order_acquire) < started_) {
-      parts_.transfers.turn();
-      std::this_thread::sleep_for(kNap);
-    }
+    parts_.transfers.poll_until([&] { return theirs.load(std::memory_order_acquire) >= started_; });
   }
 }
 

@@ -8,27 +8,27 @@
 
 #include "comm/split/slice_code.h"
 #include "comm/split/sum_exchange.h"
+#include "comm/split/value_exchange.h"
 
 namespace ballast {
 
-/// The owner of a slice codes what has changed since the last time, and everybody, the owner too, moves the values by
-/// what the code stands for. So all nodes keep the same values, and what a code leaves out is in the next one. Memory
-/// of the backend: 8 bytes per element that I own.
-class ChangeExchange {
+/// The first values travel as they are. From then on the owner of a slice codes what has changed since the last time,
+/// and everybody, the owner too, moves the values by what the code stands for. So all nodes keep the same values, and
+/// what a code leaves out is in the next one. Memory of the backend: 8 bytes per element that I own.
+class ChangeExchange final : public ForeignValues {
  public:
   /// Collective over the node. `my_slices` are not empty ones.
   ChangeExchange(const SplitParts& parts, const std::vector<Block>& blocks, const std::vector<Slice>& my_slices,
                  const GradientCoding& coding);
 
-  /// What is in my slices now is what everybody has.
-  void remember();
-  /// Moves my slices back to what the code of their change stands for, and sends it. Everyone on the node has called
-  /// finish() since the last time.
-  void start();
-  /// Returns when the changes of the last start() have been made to this node's values, whoever received them. Everyone
-  /// on the node has called start(), and calls this. At once where nothing has started since.
-  void finish();
-  [[nodiscard]] std::vector<CodingError> errors() const { return errors_.all(); }
+  void expect() override {}            // changes arrive in memory of their own
+  void wait_for_readers() override {}  // they have what they read
+  void start() override;
+  /// Whatever is asked for, makes all changes of the last start() that this worker has received, and waits until its
+  /// neighbours have, too.
+  void use(std::span<const ElementRange> now, std::span<const ElementRange> next) override;
+  void end() override {}
+  [[nodiscard]] std::vector<CodingError> errors() const override { return errors_.all(); }
 
  private:
   struct Mine {
@@ -54,7 +54,12 @@ class ChangeExchange {
   /// values += what the code stands for
   void apply(const Slice& slice, const SliceCode& code, DeviceSpan words, DeviceSpan to);
 
+  void remember();
+  void start_changes();
+  void finish_changes();
+
   SplitParts parts_;
+  ValueExchange first_;
   std::vector<Mine> mine_;
   std::vector<Incoming> incoming_;
   CodingErrors errors_;
@@ -62,7 +67,8 @@ class ChangeExchange {
   std::int64_t message_words_ = 0;
   std::unique_ptr<SharedSegments> memory_;  ///< of the messages: see NodeAllReduce
   std::vector<std::atomic<bool>> arrived_;  ///< by incoming message
-  std::int64_t started_ = 0;
+  bool has_first_ = false;
+  std::int64_t started_ = 0;  ///< changes
 };
 
 }  // namespace ballast

@@ -5,11 +5,26 @@
 #include <thread>
 #include <utility>
 
+#include "comm/split/change_exchange.h"
+#include "comm/split/value_exchange.h"
+#include "comm/split/value_gathering.h"
+
 namespace ballast {
 namespace {
 
 constexpr int kBucketsAhead = 16;  ///< how many finished buckets a worker keeps before it waits for its neighbours
 constexpr auto kNap = std::chrono::microseconds(50);
+
+std::unique_ptr<ForeignValues> foreign_values(const SplitParts& parts, const std::vector<Block>& blocks,
+                                              const std::vector<Slice>& my_slices,
+                                              const SplitAllReduceOptions& options) {
+  if (options.publish_coding.active()) {
+    return std::make_unique<ChangeExchange>(parts, blocks, my_slices, options.publish_coding);
+  }
+  if (options.sharding == Sharding::kValues && parts.topology.nodes() > 1)
+    return std::make_unique<ValueGathering>(parts, blocks);
+  return std::make_unique<ValueExchange>(parts, blocks);
+}
 
 }  // namespace
 
@@ -22,12 +37,17 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
       layout(layout_of(world.size(), options)),
       partition(cut_buckets(blocks, options.bucket_bytes, coordinator_ranks(options.coordinators, world.size()))),
       buffers(std::max(1, fragments_of(layout.of(world.rank()), layout).buffers)),
-      memory(*node, flat_size, bf16, buffers),
+      memory(*node, flat_size, bf16, buffers,
+             options.sharding == Sharding::kValues ? Filling::kSparse : Filling::kWhole),
       sums(parts(backend), plan_sums(topology, partition, layout, options.coding.active()), blocks, options.coding),
-      values(parts(backend), blocks),
-      transfers(*group) {
-  if (options.publish_coding.active())
-    changes.emplace(parts(backend), blocks, sums.my_slices(), options.publish_coding);
+      values(foreign_values(parts(backend), blocks, sums.my_slices(), options)),
+      transfers(*group) {}
+
+NodeAllReduce::Shared::~Shared() {
+  try {
+    values->end();
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): the job ends, with the error that is under way
+  }
 }
 
 NodeAllReduce::NodeAllReduce(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks,
@@ -35,10 +55,10 @@ NodeAllReduce::NodeAllReduce(Communicator& world, Backend& backend, std::int64_t
     : backend_(backend),
       shared_(new Shared(world, backend, flat_size, std::move(blocks), bf16, options)),
       gradients_(backend, shared_->layout, world.rank(), my_buffers(), shared_->partition,
-                 options.free_gradients ? freed_when_added() : nullptr),
+                 options.sharding == Sharding::kOptimizer ? nullptr : freed_when_added()),
       slice_parts_(blocks_in(my_slices(), shared_->blocks)),
       squares_(shared_->blocks.size(), 0.0),
-      free_gradients_(options.free_gradients) {}
+      free_gradients_(options.sharding != Sharding::kOptimizer) {}
 
 ShardGradients::Added NodeAllReduce::freed_when_added() const {
   return [this](int buffer, ElementRange elements) {
@@ -114,10 +134,11 @@ void NodeAllReduce::reduce() {
   shared_->sums.finished(shared_->partition.buckets());
   backend_.synchronize();
   shared_->node->barrier();
-  if (!shared_->changes) shared_->values.expect();
+  shared_->values->expect();
   shared_->sums.finished_by_all();
   while (next_slice_ < static_cast<int>(my_slices().size())) sum_next_slice();
   backend_.synchronize();
+  shared_->values->wait_for_readers();
   shared_->transfers.wait_for_sends();
 }
 
@@ -125,25 +146,10 @@ void NodeAllReduce::publish() {
   gradients_.begin_publish();
   backend_.synchronize();
   shared_->transfers.wait_for_sends();  // of values, where this is not the first publish() since reduce()
-  if (shared_->changes && published_) {
-    shared_->changes->start();
-  } else {
-    if (shared_->changes) shared_->changes->remember();
-    shared_->values.start();
-  }
-  published_ = true;
+  shared_->values->start();
   shared_->node->barrier();
   if (!free_gradients_) return;
   for (int buffer = 0; buffer < buffers(); ++buffer) shared_->memory.discard_gradients(buffer, 0, sum().size);
-}
-
-void NodeAllReduce::wait_for_values(std::int64_t end) {
-  shared_->values.wait_for(end);
-  if (shared_->changes) shared_->changes->finish();
-}
-
-std::vector<CodingError> NodeAllReduce::publish_errors() const {
-  return shared_->changes ? shared_->changes->errors() : std::vector<CodingError>{};
 }
 
 }  // namespace ballast

@@ -6,13 +6,12 @@
 
 #include <exception>
 #include <memory>
-#include <optional>
+#include <span>
 #include <vector>
 
-#include "comm/split/change_exchange.h"
+#include "comm/split/foreign_values.h"
 #include "comm/split/shard_gradients.h"
 #include "comm/split/sum_exchange.h"
-#include "comm/split/value_exchange.h"
 #include "comm/split_allreduce.h"
 
 namespace ballast {
@@ -32,12 +31,12 @@ struct KeepWhenUnwinding {
 
 /// Who may touch what, and when:
 ///  * My gradient memory: I write it from begin_step() to the last gradients_ready(). Neighbours read it until their
-///    publish(), whose barrier lies before my next begin_step(); with free_gradients, buckets that they have counted in
-///    NodeMemory::summed_buckets() not any more. The sum goes to buffer 0 of its owner, at elements that only the owner
-///    reads.
+///    publish(), whose barrier lies before my next begin_step(); with Sharding::kGradients, buckets that they have
+///    counted in NodeMemory::summed_buckets() not any more. The sum goes to buffer 0 of its owner, at elements that
+///    only the owner reads.
 ///  * The node's values: read by all until reduce(), whose barrier lies before every update on this node; written
-///    between reduce() and publish() by the owners, and from then until wait_for_values() has returned by the contacts
-///    that receive from other nodes; disjoint slices all.
+///    between reduce() and publish() by the owners, and from then until use_values() has asked for them by the contacts
+///    that receive from other nodes; disjoint slices all. With Sharding::kValues: see ValueGathering.
 class NodeAllReduce final : public SplitAllReduce {
  public:
   /// See make_split_allreduce.
@@ -53,7 +52,7 @@ class NodeAllReduce final : public SplitAllReduce {
   [[nodiscard]] DeviceSpan sum() const override { return gradients_.buffer(0); }
   [[nodiscard]] const std::vector<double>& squares() const override { return squares_; }
   [[nodiscard]] std::vector<CodingError> coding_errors() const override { return shared_->sums.coding_errors(); }
-  [[nodiscard]] std::vector<CodingError> publish_errors() const override;
+  [[nodiscard]] std::vector<CodingError> publish_errors() const override { return shared_->values->errors(); }
 
   void begin_step() override;
   [[nodiscard]] DeviceSpan gradients(int shard) override { return gradients_.of(shard); }
@@ -61,13 +60,18 @@ class NodeAllReduce final : public SplitAllReduce {
   void gradients_ready(std::int64_t offset) override;
   void reduce() override;
   void publish() override;
-  void wait_for_values(std::int64_t end) override;
+  void use_values(std::span<const ElementRange> now, std::span<const ElementRange> next) override {
+    shared_->values->use(now, next);
+  }
 
  private:
   /// What others read and write, or what waits for others when it is destroyed.
   struct Shared {
     Shared(Communicator& world, Backend& backend, std::int64_t flat_size, std::vector<Block> blocks_given, bool bf16,
            const SplitAllReduceOptions& options);
+    Shared(const Shared&) = delete;
+    Shared& operator=(const Shared&) = delete;
+    ~Shared();
     [[nodiscard]] SplitParts parts(Backend& backend) {
       return {transfers, *node, backend, topology, partition, memory};
     }
@@ -82,9 +86,8 @@ class NodeAllReduce final : public SplitAllReduce {
     int buffers;  ///< of my gradients
     NodeMemory memory;
     SumExchange sums;
-    ValueExchange values;
-    std::optional<ChangeExchange> changes;  ///< with publish_coding: from the second publish() on
-    Transfers transfers;                    ///< last: it ends before those whose messages it tells of
+    std::unique_ptr<ForeignValues> values;
+    Transfers transfers;  ///< last: it ends before those whose messages it tells of
   };
 
   [[nodiscard]] int buffers() const { return shared_->buffers; }
@@ -103,7 +106,6 @@ class NodeAllReduce final : public SplitAllReduce {
   std::vector<std::vector<ElementRange>> slice_parts_;  ///< blocks of my slices, from the slice's begin
   std::vector<double> squares_;
   bool free_gradients_;
-  bool published_ = false;
   int next_slice_ = 0;  ///< the first of mine that has no sum yet
   int freed_ = 0;       ///< buckets
 };

@@ -14,12 +14,12 @@ std::int64_t page_bytes(std::int64_t elements, DType dtype) {
 
 }  // namespace
 
-NodeMemory::NodeMemory(Communicator& node, std::int64_t flat_size, bool bf16, int buffers)
+NodeMemory::NodeMemory(Communicator& node, std::int64_t flat_size, bool bf16, int buffers, Filling filling)
     : rank_(node.rank()), flat_size_(flat_size) {
   const std::int64_t f32_bytes = page_bytes(flat_size, DType::kF32);
   const std::int64_t bf16_bytes = bf16 ? page_bytes(flat_size, DType::kBF16) : 0;
-  value_segments_ = node.share(node.rank() == 0 ? f32_bytes + bf16_bytes : 0);
-  gradient_segments_ = node.share(kPage + buffers * f32_bytes);
+  value_segments_ = node.share(node.rank() == 0 ? f32_bytes + bf16_bytes : 0, filling);
+  gradient_segments_ = node.share(kPage + buffers * f32_bytes, filling);
   std::byte* start = value_segments_->of(0).data();
   values_ = {start, flat_size, DType::kF32};
   compute_values_ = {bf16 ? start + f32_bytes : nullptr, bf16 ? flat_size : 0, DType::kBF16};
@@ -33,6 +33,8 @@ DeviceSpan NodeMemory::gradients(int neighbour, int buffer) const {
 void NodeMemory::discard_gradients(int buffer, std::int64_t begin, std::int64_t end) {
   gradient_segments_->discard(bytes_of(gradients(rank_, buffer).subspan(begin, end - begin)));
 }
+
+void NodeMemory::discard_values(DeviceSpan part) const { value_segments_->discard(bytes_of(part)); }
 
 std::atomic_ref<std::int64_t> NodeMemory::counter(int neighbour, int number) const {
   static_assert(std::atomic_ref<std::int64_t>::is_always_lock_free, "a lock would live in one process only");

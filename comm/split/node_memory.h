@@ -16,7 +16,7 @@ namespace ballast {
 class NodeMemory {
  public:
   /// Collective over `node`.
-  NodeMemory(Communicator& node, std::int64_t flat_size, bool bf16, int buffers);
+  NodeMemory(Communicator& node, std::int64_t flat_size, bool bf16, int buffers, Filling filling);
 
   [[nodiscard]] DeviceSpan values() const { return values_; }
   [[nodiscard]] DeviceSpan compute_values() const { return compute_values_; }
@@ -24,6 +24,8 @@ class NodeMemory {
   [[nodiscard]] DeviceSpan gradients(int neighbour, int buffer) const;
   /// Gives the pages of my own gradients at elements [begin, end) back to the system.
   void discard_gradients(int buffer, std::int64_t begin, std::int64_t end);
+  /// Gives the pages of a part of the values back.
+  void discard_values(DeviceSpan part) const;
   /// Written by its worker only, never falls: buckets finished since the beginning of the job.
   [[nodiscard]] std::atomic_ref<std::int64_t> finished_buckets(int neighbour) const { return counter(neighbour, 0); }
   /// Likewise: buckets in which it has no more to do with anybody's gradients.

@@ -4,10 +4,12 @@
 #include <chrono>
 #include <utility>
 
+#include "compute/error.h"
+
 namespace ballast {
 namespace {
 
-constexpr std::size_t kLeaving = 4;  ///< pieces that MPI holds at a time
+constexpr std::size_t kLeaving = 4;  ///< pieces of a kind that MPI holds at a time
 constexpr auto kNap = std::chrono::microseconds(100);
 
 /// Calls use(piece, is_last) for the pieces of `bytes`.
@@ -41,7 +43,15 @@ void Transfers::stop() {
 void Transfers::send(std::span<const std::byte> bytes, int to, int tag, const std::function<void()>& left) {
   const std::lock_guard lock(mutex_);
   in_pieces(bytes, [&](std::span<const std::byte> piece, bool last) {
-    waiting_.push_back({piece, to, tag, last ? left : nullptr});
+    bulk_.waiting.push_back({piece, to, tag, last ? left : nullptr});
+  });
+  start_thread();
+}
+
+void Transfers::send_urgent(std::span<const std::byte> bytes, int to, int tag) {
+  const std::lock_guard lock(mutex_);
+  in_pieces(bytes, [&](std::span<const std::byte> piece, bool) {
+    urgent_.waiting.push_back({piece, to, tag, nullptr});
   });
   start_thread();
 }
@@ -49,7 +59,7 @@ void Transfers::send(std::span<const std::byte> bytes, int to, int tag, const st
 void Transfers::receive(std::span<std::byte> bytes, int from, int tag, const std::function<void()>& arrived) {
   const std::lock_guard lock(mutex_);
   in_pieces(bytes, [&](std::span<std::byte> piece, bool last) {
-    incoming_[from].push_back({group_.receive(piece, from, tag), last ? arrived : nullptr});
+    incoming_[{from, tag}].push_back({group_.receive(piece, from, tag), last ? arrived : nullptr});
   });
   start_thread();
 }
@@ -70,8 +80,28 @@ void Transfers::wait_until(const std::function<bool()>& condition) {
   }
 }
 
+void Transfers::poll_until(const std::function<bool()>& condition) {
+  if (condition()) return;
+  const MessageWait wait(group_);
+  while (!condition()) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (failure_) std::rethrow_exception(failure_);
+      if (!thread_.joinable()) move();
+    }
+    std::this_thread::sleep_for(kNap);
+  }
+}
+
 void Transfers::wait_for_sends() {
-  wait_until([this] { return waiting_.empty() && leaving_count_ == 0; });
+  wait_until([this] { return urgent_.empty() && bulk_.empty(); });
+}
+
+void Transfers::listen(std::span<std::byte> note, int tag, std::function<bool()> arrived) {
+  require(group_.concurrent(), "Transfers: only a thread can listen");
+  const std::lock_guard lock(mutex_);
+  listener_ = Listener{note, tag, std::move(arrived), group_.receive(note, Communicator::kAnyone, tag)};
+  start_thread();
 }
 
 void Transfers::turn() {
@@ -88,9 +118,10 @@ void Transfers::run_thread() {
   std::unique_lock lock(mutex_);
   try {
     while (true) {
-      changed_.wait(lock, [this] { return stop_ || !idle(); });
+      changed_.wait(lock, [this] { return stop_ || listener_ || !idle(); });
       if (stop_) return;
-      if (move()) {
+      const bool heard = hear(lock);
+      if (move() || heard) {
         changed_.notify_all();
         continue;
       }
@@ -104,26 +135,45 @@ void Transfers::run_thread() {
   }
 }
 
+bool Transfers::hear(std::unique_lock<std::mutex>& lock) {
+  if (!listener_ || !listener_->request->test()) return false;
+  lock.unlock();
+  const bool more = listener_->arrived();
+  lock.lock();
+  if (more) {
+    listener_->request = group_.receive(listener_->note, Communicator::kAnyone, listener_->tag);
+  } else {
+    listener_.reset();
+  }
+  return true;
+}
+
 bool Transfers::idle() const {
-  return waiting_.empty() && leaving_count_ == 0 &&
+  return urgent_.empty() && bulk_.empty() &&
          std::all_of(incoming_.begin(), incoming_.end(), [](const auto& entry) { return entry.second.empty(); });
 }
 
 bool Transfers::move() {
-  const std::size_t left = finish(leaving_);
-  leaving_count_ -= left;
-  bool moved = left > 0;
-  while (leaving_count_ < kLeaving && !waiting_.empty()) {
-    Message& next = waiting_.front();
-    leaving_[next.partner].push_back({group_.send(next.bytes, next.partner, next.tag), std::move(next.left)});
-    waiting_.pop_front();
-    ++leaving_count_;
-    moved = true;
-  }
-  return finish(incoming_) > 0 || moved;
+  const bool urgent = move(urgent_), bulk = move(bulk_);
+  return finish(incoming_) > 0 || urgent || bulk;
 }
 
-std::size_t Transfers::finish(std::map<int, std::deque<Piece>>& queues) {
+bool Transfers::move(Outbox& sends) {
+  const std::size_t left = finish(sends.leaving);
+  sends.leaving_count -= left;
+  bool moved = left > 0;
+  while (sends.leaving_count < kLeaving && !sends.waiting.empty()) {
+    Message& next = sends.waiting.front();
+    sends.leaving[{next.partner, next.tag}].push_back(
+        {group_.send(next.bytes, next.partner, next.tag), std::move(next.left)});
+    sends.waiting.pop_front();
+    ++sends.leaving_count;
+    moved = true;
+  }
+  return moved;
+}
+
+std::size_t Transfers::finish(Queues& queues) {
   std::size_t count = 0;
   for (auto& [partner, queue] : queues) {
     for (; !queue.empty() && queue.front().request->test(); ++count) {

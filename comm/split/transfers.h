@@ -10,8 +10,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <thread>
+#include <utility>
 
 #include "comm/communicator.h"
 
@@ -23,7 +25,7 @@ namespace ballast {
 ///
 /// Messages travel in pieces that MPI may send at once ("eagerly"). Larger ones begin with a handshake, whose answer
 /// stands in line behind the bulk that travels the other way: measured on four hosts at 1 Gbit/s, that halves the rate.
-/// Sends leave in the order of the calls, a few at a time: a queue in MPI would copy them all.
+/// Sends leave in the order of the calls, a few at a time: a queue in MPI would copy them all. Urgent ones overtake.
 class Transfers {
  public:
   static constexpr std::int64_t kPieceBytes = 256 << 10;
@@ -40,11 +42,19 @@ class Transfers {
   void stop();
   /// `bytes` must hold until `left` is called, from any thread, or wait_for_sends() has returned.
   void send(std::span<const std::byte> bytes, int to, int tag, const std::function<void()>& left = {});
-  /// Posted at once. Calls `arrived` from any thread when the bytes are there. Those of one worker arrive in order.
+  /// Likewise, before those that are not urgent: somebody stands still until it is there.
+  void send_urgent(std::span<const std::byte> bytes, int to, int tag);
+  /// Posted at once. Calls `arrived` from any thread when the bytes are there. Those of one worker and tag arrive in
+  /// order.
   void receive(std::span<std::byte> bytes, int from, int tag, const std::function<void()>& arrived);
   /// Returns when `condition`, which an `arrived` made true, holds.
   void wait_until(const std::function<bool()>& condition);
+  /// The same for a condition that other processes make true.
+  void poll_until(const std::function<bool()>& condition);
   void wait_for_sends();
+  /// Receives `note` from anyone, at most one piece, again and again, until `arrived` returns false. It is called by
+  /// the thread, without a lock, and may send. Needs a communicator that is concurrent(). Once.
+  void listen(std::span<std::byte> note, int tag, std::function<bool()> arrived);
   /// Moves what there is to move, where no thread does.
   void turn();
 
@@ -59,20 +69,36 @@ class Transfers {
     std::function<void()> done;  ///< empty but in a message's last piece
   };
 
+  struct Listener {
+    std::span<std::byte> note;
+    int tag = 0;
+    std::function<bool()> arrived;
+    std::unique_ptr<Request> request;
+  };
+  using Queues = std::map<std::pair<int, int>, std::deque<Piece>>;  ///< by partner and tag
+  struct Outbox {
+    std::deque<Message> waiting;
+    Queues leaving;
+    std::size_t leaving_count = 0;
+    [[nodiscard]] bool empty() const { return waiting.empty() && leaving_count == 0; }
+  };
+
   void start_thread();
   void run_thread();
   [[nodiscard]] bool idle() const;
-  bool move();  ///< true when something moved; under mutex_
+  bool hear(std::unique_lock<std::mutex>& lock);  ///< true when a note was there
+  bool move();                                    ///< true when something moved; under mutex_
+  bool move(Outbox& sends);
   /// Finished ones at the front of each queue; returns how many.
-  static std::size_t finish(std::map<int, std::deque<Piece>>& queues);
+  static std::size_t finish(Queues& queues);
 
   Communicator& group_;
   std::mutex mutex_;  // of everything below
   std::condition_variable changed_;
-  std::deque<Message> waiting_;
-  std::map<int, std::deque<Piece>> leaving_;  ///< by partner
-  std::size_t leaving_count_ = 0;
-  std::map<int, std::deque<Piece>> incoming_;  ///< by partner
+  /// Apart, because bulk may wait for receives that somebody posts only when he has got what is urgent.
+  Outbox urgent_, bulk_;
+  Queues incoming_;
+  std::optional<Listener> listener_;  ///< set once, then the thread's
   std::exception_ptr failure_;
   bool stop_ = false;
   int exceptions_ = std::uncaught_exceptions();

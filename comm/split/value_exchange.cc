@@ -1,10 +1,6 @@
 #include "comm/split/value_exchange.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 #include "comm/split/device_bytes.h"
 
@@ -12,7 +8,6 @@ namespace ballast {
 namespace {
 
 constexpr int kValueTag = 2;
-constexpr auto kNap = std::chrono::microseconds(50);
 
 }  // namespace
 
@@ -75,12 +70,20 @@ void ValueExchange::start() {
   if (!expecting_) expect();
   expecting_ = false;
   ++started_;
+  waited_for_ = 0;
   for (const Message& message : outgoing_) {
     parts_.transfers.send(bytes_of(ConstDeviceSpan(span_of(message.run))), message.partner, kValueTag);
   }
 }
 
+void ValueExchange::use(std::span<const ElementRange> now, std::span<const ElementRange> /*next*/) {
+  std::int64_t end = 0;
+  for (const ElementRange& range : now) end = std::max(end, range.end);
+  wait_for(end);
+}
+
 void ValueExchange::wait_for(std::int64_t end) {
+  if (end <= waited_for_) return;
   for (int neighbour = 0; neighbour < parts_.node.size(); ++neighbour) {
     const std::vector<std::int64_t>& begins = begins_[static_cast<std::size_t>(neighbour)];
     const auto needed = std::lower_bound(begins.begin(), begins.end(), end) - begins.begin();
@@ -88,13 +91,9 @@ void ValueExchange::wait_for(std::int64_t end) {
     const auto count = parts_.memory.arrived_values(neighbour);
     const auto here = [&] { return count.load(std::memory_order_acquire) >= target; };
     if (neighbour == parts_.node.rank()) parts_.transfers.wait_until(here);
-    if (here()) continue;
-    const MessageWait wait(parts_.transfers.group());
-    while (!here()) {  // it receives in another process
-      parts_.transfers.turn();
-      std::this_thread::sleep_for(kNap);
-    }
+    parts_.transfers.poll_until(here);  // it receives in another process
   }
+  waited_for_ = end;
 }
 
 }  // namespace ballast

@@ -9,7 +9,7 @@ class Embedding final : public Operation {
   explicit Embedding(Shape output) : output_(std::move(output)) {}
   [[nodiscard]] const char* kind() const override { return "embedding"; }
   [[nodiscard]] Shape output() const override { return output_; }
-  [[nodiscard]] Traits traits() const override { return {.keeps_inputs = true}; }
+  [[nodiscard]] Traits traits() const override { return {.keeps_inputs = true, .backward_without_values = true}; }
 
   void forward(const Frame& f) const override {
     f.backend.embedding(f.samples, output_[0], f.x[0], f.w[0], f.w[1], f.y);

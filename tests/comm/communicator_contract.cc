@@ -82,6 +82,24 @@ void expect_messages(Communicator& world) {
   }
 }
 
+/// Everybody sends its number to everybody; who receives does not know from whom the next one comes.
+void expect_messages_from_anyone(Communicator& world) {
+  constexpr int kTag = 5;
+  std::vector<std::int64_t> out(1, world.rank()), seen;
+  std::vector<std::unique_ptr<Request>> sends;
+  for (int to = 0; to < world.size(); ++to) sends.push_back(world.send(std::as_bytes(std::span(out)), to, kTag));
+  for (int i = 0; i < world.size(); ++i) {
+    std::int64_t& place = seen.emplace_back(-1);
+    world.receive(std::as_writable_bytes(std::span(&place, 1)), Communicator::kAnyone, kTag)->wait();
+  }
+  for (const auto& send : sends) send->wait();
+  std::ranges::sort(seen);
+  std::vector<std::int64_t> all(seen.size());
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(seen, all);
+  world.barrier();
+}
+
 void expect_split(Communicator& world) {
   const auto parity = world.split(world.rank() % 2);
   EXPECT_EQ(parity->rank(), world.rank() / 2);
@@ -115,6 +133,7 @@ void expect_communicator_contract(Communicator& world) {
   expect_all_reduce(world);
   expect_all_gather(world);
   expect_messages(world);
+  expect_messages_from_anyone(world);
   expect_split(world);
   const auto node = world.split_by_node();
   for (const std::int64_t bytes_of_rank_0 : {0, 1, 4096, 100000}) {

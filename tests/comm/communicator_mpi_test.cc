@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include <mpi.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstring>
@@ -76,22 +77,71 @@ TEST(MpiCommunicator, ReportsMpisOwnWordsForAMistake) {
 
 TEST(SharedSegments, ByDescriptorAreEachRanksOwnZeroedMemory) {
   const auto node = mpi_world().split_by_node();
-  std::string cause;
-  const auto segments = share_by_descriptor(*node, node->rank() == 0 ? 50000 : 10000 + node->rank(), cause);
-  EXPECT_EQ(cause, "");
-  EXPECT_TRUE(segments != nullptr);
-  if (segments != nullptr) expect_shared_segments(*node, *segments, 50000);
+  for (const Filling filling : {Filling::kWhole, Filling::kSparse}) {
+    std::string cause;
+    const auto segments = share_by_descriptor(*node, node->rank() == 0 ? 50000 : 10000 + node->rank(), filling, cause);
+    EXPECT_EQ(cause, "");
+    EXPECT_TRUE(segments != nullptr);
+    if (segments != nullptr) expect_shared_segments(*node, *segments, 50000);
+  }
 }
 
 TEST(SharedSegments, ByWindowAreEachRanksOwnZeroedMemory) {
   const auto node = mpi_world().split_by_node();
   MPI_Comm group = MPI_COMM_NULL;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &group);
-  {
-    const auto segments = share_by_window(*node, group, node->rank() == 0 ? 50000 : 10000 + node->rank(), "not tried");
+  for (const Filling filling : {Filling::kWhole, Filling::kSparse}) {
+    const std::int64_t bytes = node->rank() == 0 ? 50000 : 10000 + node->rank();
+    const auto segments = share_by_window(*node, group, bytes, filling, "not tried");
     expect_shared_segments(*node, *segments, 50000);
   }
   MPI_Comm_free(&group);
+}
+
+/// Pages of [start, start + bytes) that are in memory.
+std::int64_t resident_pages(std::span<std::byte> part) {
+  std::vector<unsigned char> pages((part.size() + 4095) / 4096);
+  EXPECT_EQ(mincore(part.data(), part.size(), pages.data()), 0);
+  return std::ranges::count_if(pages, [](unsigned char page) { return (page & 1U) != 0; });
+}
+
+/// The last rank gives back all but the first and the last page of what rank 0 has filled.
+void expect_pages_come_and_go(Communicator& node, SharedSegments& segments, std::int64_t pages) {
+  const std::span<std::byte> all = segments.of(0);
+  if (node.rank() == 0) {
+    EXPECT_LE(resident_pages(all), 1);  // the one that the workers met in
+    std::ranges::fill(all, std::byte{7});
+    EXPECT_EQ(resident_pages(all), pages);
+  }
+  node.barrier();
+  if (node.rank() == node.size() - 1) segments.discard(all.subspan(1, all.size() - 2));
+  node.barrier();
+  EXPECT_TRUE(all.front() == std::byte{7} && all.back() == std::byte{7});
+  EXPECT_TRUE(node.rank() != 0 || resident_pages(all) == 2);
+  node.barrier();
+  EXPECT_EQ(all[5000], std::byte{0});
+  node.barrier();
+}
+
+TEST(SharedSegments, GiveBackPagesOfAnyonesMemory) {
+  constexpr std::int64_t kPages = 1024;
+  const auto node = mpi_world().split_by_node();
+  const std::int64_t bytes = node->rank() == 0 ? kPages * 4096 : 0;
+  expect_pages_come_and_go(*node, *node->share(bytes, Filling::kSparse), kPages);
+  std::string cause;
+  if (const auto segments = share_by_descriptor(*node, bytes, Filling::kSparse, cause)) {
+    expect_pages_come_and_go(*node, *segments, kPages);
+  }
+}
+
+TEST(SharedSegments, ThatAreSparseMayBeLargerThanTheMachine) {
+  const auto node = mpi_world().split_by_node();
+  constexpr std::int64_t kBytes = std::int64_t{1} << 42;
+  const auto segments = node->share(node->rank() == 0 ? kBytes : 0, Filling::kSparse);
+  if (node->rank() == node->size() - 1) segments->of(0)[kBytes - 1] = std::byte{3};
+  node->barrier();
+  EXPECT_EQ(segments->of(0)[kBytes - 1], std::byte{3});
+  node->barrier();
 }
 
 TEST(SharedSegments, ThatCannotBeSharedAreRefusedByEveryoneForOneReason) {
@@ -99,7 +149,7 @@ TEST(SharedSegments, ThatCannotBeSharedAreRefusedByEveryoneForOneReason) {
   const auto node = mpi_world().split_by_node();
   const bool last = node->rank() == node->size() - 1;
   std::string cause;
-  const auto segments = share_by_descriptor(*node, last ? std::int64_t{1} << 62 : 4096, cause);
+  const auto segments = share_by_descriptor(*node, last ? std::int64_t{1} << 62 : 4096, Filling::kWhole, cause);
   EXPECT_TRUE(segments == nullptr);
   EXPECT_NE(cause.find("cannot"), std::string::npos) << cause;
   const auto causes = all_gather_strings(*node, cause);

@@ -10,6 +10,7 @@
 
 #include "tests/comm/training_steps.h"
 #include "tests/support/reference_backend.h"
+#include "tests/support/simulated_nodes.h"
 #include "tests/support/thread_workers.h"
 
 namespace ballast {
@@ -66,7 +67,28 @@ TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWithoutSharedMemory) {
 }
 
 TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereGradientsAreFreed) {
-  expect_the_bits_of_the_tree_on_every_layout({.split = {.shards = GetParam(), .free_gradients = true}, .bf16 = true});
+  expect_the_bits_of_the_tree_on_every_layout(
+      {.split = {.shards = GetParam(), .sharding = Sharding::kGradients}, .bf16 = true});
+}
+
+TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereValuesAreGathered) {
+  for (const bool bf16 : {false, true}) {
+    expect_the_bits_of_the_tree_on_every_layout(
+        {.split = {.shards = GetParam(), .sharding = Sharding::kValues}, .bf16 = bf16});
+  }
+}
+
+TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereWorkersEvaluateBetweenSteps) {
+  const int workers = GetParam();
+  for (const Sharding sharding : {Sharding::kOptimizer, Sharding::kValues}) {
+    const StepsOptions options{.split = {.shards = workers, .bucket_bytes = 900, .sharding = sharding},
+                               .evaluate = true};
+    const std::vector<std::uint32_t> expected = expected_steps(options);
+    for (const int per_node : node_sizes(workers)) {
+      EXPECT_EQ(workers_that_differ(workers, per_node, options, expected), 0)
+          << workers << ", " << per_node << " a node";
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shards, SplitAllReduceOfShards, testing::Values(1, 2, 3, 4, 5, 8));
@@ -74,9 +96,9 @@ INSTANTIATE_TEST_SUITE_P(Shards, SplitAllReduceOfShards, testing::Values(1, 2, 3
 class SplitAllReduceOfCodes : public testing::TestWithParam<Coding> {};
 
 TEST_P(SplitAllReduceOfCodes, GivesTheBitsOfTheGroupsOnAnyWorkersNodesCoordinatorsAndBuckets) {
-  for (const bool free_gradients : {false, true}) {
+  for (const Sharding sharding : {Sharding::kOptimizer, Sharding::kValues}) {
     expect_the_bits_of_the_tree_on_every_layout(
-        {.split = {.shards = 4, .coding = {GetParam(), 0.05}, .free_gradients = free_gradients}, .bf16 = true});
+        {.split = {.shards = 4, .coding = {GetParam(), 0.05}, .sharding = sharding}, .bf16 = true});
   }
 }
 
@@ -194,6 +216,66 @@ TEST(SplitAllReduce, KeepsTheValuesOfANodeInOnePlaceAndPageAligned) {
   EXPECT_EQ(values[0], values[1]);
   EXPECT_EQ(values[2], values[3]);
   EXPECT_NE(values[0], values[2]);
+}
+
+TEST(SplitAllReduce, GivesTheSameBitsWhereOneThreadMayCommunicate) {
+  StepsOptions options{.split = {.shards = 4, .bucket_bytes = 900}};
+  const std::vector<std::uint32_t> expected = expected_steps(options);
+  for (const Sharding sharding : {Sharding::kOptimizer, Sharding::kGradients}) {
+    options.split.sharding = sharding;
+    run_workers(4, [&](Communicator& world) {
+      std::atomic<std::int64_t> sent = 0;
+      SimulatedNodes nodes(world, 2, sent, /*concurrent=*/false);
+      EXPECT_TRUE(training_steps(nodes, options) == expected);
+    });
+  }
+}
+
+TEST(SplitAllReduce, GathersValuesOnlyWhereAThreadCanAnswer) {
+  run_workers(2, [](Communicator& world) {
+    std::atomic<std::int64_t> sent = 0;
+    SimulatedNodes nodes(world, 1, sent, /*concurrent=*/false);
+    ReferenceBackend backend;
+    const SplitAllReduceOptions options{.shards = 2, .sharding = Sharding::kValues};
+    try {
+      const auto split = make_split_allreduce(nodes, backend, 32, {{0, 32, DType::kF32}}, false, options);
+      ADD_FAILURE() << "was accepted";
+    } catch (const ConfigError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("MPI_THREAD_MULTIPLE"));
+      EXPECT_THAT(error.what(), testing::HasSubstr("set comm.sharding = \"gradients\""));
+    }
+    SimulatedNodes one_node(world, 2, sent, /*concurrent=*/false);  // nothing to gather
+    const auto split = make_split_allreduce(one_node, backend, 32, {{0, 32, DType::kF32}}, false, options);
+    EXPECT_EQ(split->values().size, 32);
+  });
+}
+
+TEST(SplitAllReduce, RefusesNewValuesWhileOldOnesAreRead) {
+  run_workers(2, 1, [](Communicator& world) {
+    ReferenceBackend backend;
+    const auto split = make_split_allreduce(world, backend, 32, {{0, 16, DType::kF32}, {16, 32, DType::kF32}}, false,
+                                            {.shards = 2, .bucket_bytes = 1, .sharding = Sharding::kValues});
+    split->publish();
+    const ElementRange all{0, 32};
+    split->use_values(std::span(&all, 1), {});
+    EXPECT_THROW(split->publish(), Error);
+    split->use_values({}, {});
+  });
+}
+
+TEST(SplitAllReduce, ThatFailsLetsTheExceptionOutOfThoseWhoWaitForItsValues) {
+  for (const int per_node : {1, 2}) {
+    const auto fail = [](Communicator& world) {
+      ReferenceBackend backend;
+      const auto split = make_split_allreduce(world, backend, 64, {{0, 32, DType::kF32}, {32, 64, DType::kF32}}, false,
+                                              {.shards = 4, .coordinators = 1, .sharding = Sharding::kValues});
+      if (world.rank() == 0) throw DataError("data.bin: damaged");
+      split->publish();
+      const ElementRange all{0, 64};
+      split->use_values(std::span(&all, 1), {});
+    };
+    EXPECT_THROW(run_workers(4, per_node, fail), DataError);
+  }
 }
 
 TEST(SplitAllReduce, ThatFailsInTheMiddleOfAStepLetsTheExceptionOut) {

@@ -16,10 +16,12 @@ ballast_unit_test(comm/thread_workers USES comm comm_bodies)
 ballast_unit_test(comm/flight_recorder USES comm)
 ballast_unit_test(comm/watched_communicator USES comm comm_bodies)
 ballast_unit_test(comm/transfers USES comm thread_workers)
+ballast_unit_test(comm/node_buckets USES comm)
 ballast_unit_test(comm/split_allreduce USES comm comm_bodies TIMEOUT 300)
 ballast_unit_test(comm/device_allreduce USES comm comm_bodies host_exchange TIMEOUT 300)
 ballast_mpi_test(comm/communicator USES comm comm_bodies RANKS 1 2 3 4)
 ballast_mpi_test(comm/split_allreduce USES comm comm_bodies RANKS 1 2 3 4)
+ballast_mpi_test(comm/value_gathering USES comm comm_bodies RANKS 2 3 4)
 
 # Starts mpirun itself: a job that fails must end, and say why.
 add_executable(comm_failing_job comm/failing_job.cc)

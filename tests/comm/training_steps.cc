@@ -78,7 +78,8 @@ class Training {
         layout_(make_layout(options.bf16, options.scale)),
         bf16_(options.bf16),
         backend_(backend_of(options)),
-        split_(options.make(world, *backend_, layout_.flat_size, layout_.blocks, options.bf16, options.split)) {}
+        split_(options.make(world, *backend_, layout_.flat_size, layout_.blocks, options.bf16, options.split)),
+        evaluate_(options.evaluate) {}
 
   std::vector<std::uint32_t> run(int steps) {
     set_my_values(first_value);
@@ -96,7 +97,9 @@ class Training {
         return values[at] - kRate * sum[at];
       });
       publish();
-      record(seen(), false);
+      const std::vector<float> published = seen();
+      record(published, false);
+      for (int pass = (world_.rank() + step) % 3; evaluate_ && pass > 0; --pass) EXPECT_TRUE(seen() == published);
     }
     return bits_;
   }
@@ -167,17 +170,34 @@ class Training {
     split_->publish();
   }
 
-  /// The values as the forward pass of any worker may read them.
+  /// The values as the passes of any worker may read them: forward, then backward.
   [[nodiscard]] std::vector<float> seen() {
-    for (const Block& block : layout_.blocks) split_->wait_for_values(block.end);
-    std::vector<float> values = download(split_->values());
-    if (!bf16_) return values;
-    const std::vector<float> halves = widened(split_->compute_values());
-    for (const Block& block : layout_.blocks) {
-      if (block.publish == DType::kF32) continue;
-      std::copy(halves.begin() + block.begin, halves.begin() + block.end, values.begin() + block.begin);
-    }
+    std::vector<Block> order = layout_.blocks;
+    const std::vector<float> values = pass_over(order);
+    std::ranges::reverse(order);
+    EXPECT_TRUE(pass_over(order) == values);
     return values;
+  }
+
+  /// Reads one block after the other, the next one announced; and nothing more in the end.
+  [[nodiscard]] std::vector<float> pass_over(const std::vector<Block>& blocks) {
+    std::vector<float> values(static_cast<std::size_t>(layout_.flat_size));
+    std::vector<ElementRange> ranges;
+    for (const Block& block : blocks) ranges.push_back({block.begin, block.end});
+    for (std::size_t i = 0; i < blocks.size(); ++i) {
+      const auto rest = std::span<const ElementRange>(ranges).subspan(i);
+      split_->use_values(rest.first(1), rest.subspan(1, std::min<std::size_t>(rest.size() - 1, 1)));
+      const std::vector<float> part = published(blocks[i]);
+      std::ranges::copy(part, values.begin() + blocks[i].begin);
+    }
+    split_->use_values({}, {});
+    return values;
+  }
+
+  [[nodiscard]] std::vector<float> published(const Block& block) {
+    const std::int64_t size = block.end - block.begin;
+    if (block.publish == DType::kF32) return download(split_->values().subspan(block.begin, size));
+    return widened(split_->compute_values().subspan(block.begin, size));
   }
 
   [[nodiscard]] std::vector<float> widened(ConstDeviceSpan span) {
@@ -236,6 +256,7 @@ class Training {
   bool bf16_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<SplitAllReduce> split_;
+  bool evaluate_;
   std::vector<std::uint32_t> bits_;
 };
 

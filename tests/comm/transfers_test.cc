@@ -71,6 +71,90 @@ TEST(Transfers, LeaveBeforeTheyEnd) {
   });
 }
 
+TEST(Transfers, LetUrgentOnesOvertakeWhatNobodyReceivesYet) {
+  run_workers(2, [](Communicator& world) {
+    const std::vector<std::byte> bulk = message(sizes().back(), 0), urgent = message(3, 1);
+    std::vector<std::byte> bulk_here(bulk.size()), urgent_here(3);
+    Transfers transfers(world);
+    if (world.rank() == 0) {
+      for (int i = 0; i < 3; ++i) transfers.send(bulk, 1, kTag);
+      transfers.send_urgent(urgent, 1, kTag + 1);
+      return;
+    }
+    std::atomic<int> arrived = 0;
+    transfers.receive(urgent_here, 0, kTag + 1, [&] { ++arrived; });
+    transfers.wait_until([&] { return arrived == 1; });
+    EXPECT_EQ(urgent_here, urgent);
+    for (int i = 0; i < 3; ++i) transfers.receive(bulk_here, 0, kTag, [&] { ++arrived; });
+    transfers.wait_until([&] { return arrived == 4; });
+    EXPECT_EQ(bulk_here, bulk);
+  });
+}
+
+TEST(Transfers, ReceiveOneTagWhileNothingComesWithAnother) {
+  run_workers(2, [](Communicator& world) {
+    const std::vector<std::byte> bytes = message(10, 0);
+    std::vector<std::byte> first(10), second(10);
+    const auto group = world.split(0);
+    Transfers transfers(*group);
+    if (world.rank() == 0) {
+      transfers.send(bytes, 1, kTag + 1);
+      world.barrier();
+      transfers.send(bytes, 1, kTag);
+      return;
+    }
+    std::atomic<int> arrived = 0;
+    transfers.receive(first, 0, kTag, [&] { ++arrived; });
+    transfers.receive(second, 0, kTag + 1, [&] { ++arrived; });
+    transfers.wait_until([&] { return arrived == 1; });
+    EXPECT_EQ(second, bytes);
+    world.barrier();
+    transfers.wait_until([&] { return arrived == 2; });
+    EXPECT_EQ(first, bytes);
+  });
+}
+
+/// Everybody asks everybody for some numbers, and answers while it waits for its own.
+TEST(Transfers, AnswerWhatTheyHearFromAnyone) {
+  struct Note {
+    int from = 0, number = 0;
+  };
+  constexpr int kEnd = -1;
+  constexpr int kAsked = 20;
+  run_workers(3, [&](Communicator& world) {
+    std::vector<int> numbers(kAsked), here(3 * kAsked);
+    for (int i = 0; i < kAsked; ++i) numbers[static_cast<std::size_t>(i)] = 100 * world.rank() + i;
+    std::vector<Note> asked;
+    for (int i = 0; i < kAsked; ++i) asked.push_back({world.rank(), i});
+    asked.push_back({world.rank(), kEnd});
+    Note heard;
+    std::atomic<int> arrived = 0;
+    std::atomic<bool> ended = false;
+    const auto group = world.split(0);
+    Transfers transfers(*group);
+    const auto bytes_of = [](const auto& value) { return std::as_bytes(std::span(&value, 1)); };
+    transfers.listen(std::as_writable_bytes(std::span(&heard, 1)), kTag, [&] {
+      ended = heard.number == kEnd;
+      if (!ended)
+        transfers.send_urgent(bytes_of(numbers[static_cast<std::size_t>(heard.number)]), heard.from, kTag + 1);
+      return !ended;
+    });
+    for (int i = 0; i < kAsked; ++i) {
+      for (int other = 0; other < 3; ++other) {
+        auto& place = here[static_cast<std::size_t>(other * kAsked + i)];
+        transfers.receive(std::as_writable_bytes(std::span(&place, 1)), other, kTag + 1, [&] { ++arrived; });
+        transfers.send(bytes_of(asked[static_cast<std::size_t>(i)]), other, kTag);
+      }
+    }
+    transfers.wait_until([&] { return arrived == 3 * kAsked; });
+    for (int i = 0; i < 3 * kAsked; ++i) EXPECT_EQ(here[static_cast<std::size_t>(i)], i / kAsked * 100 + i % kAsked);
+    transfers.wait_for_sends();
+    world.barrier();
+    transfers.send(bytes_of(asked.back()), world.rank(), kTag);
+    transfers.wait_until([&] { return ended.load(); });
+  });
+}
+
 TEST(Transfers, EndWithTheErrorOfTheWorkerThatIsWaitedFor) {
   const auto wait_for_rank_1 = [](Communicator& world) {
     if (world.rank() == 1) throw ConfigError("lr is negative");

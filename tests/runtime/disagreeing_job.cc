@@ -49,7 +49,9 @@ class FaultyCommunicator final : public Communicator {
   }
   [[nodiscard]] std::unique_ptr<Communicator> split(int colour) override { return inner_.split(colour); }
   [[nodiscard]] std::unique_ptr<Communicator> split_by_node() override { return inner_.split_by_node(); }
-  [[nodiscard]] std::unique_ptr<SharedSegments> share(std::int64_t bytes) override { return inner_.share(bytes); }
+  [[nodiscard]] std::unique_ptr<SharedSegments> share(std::int64_t bytes, Filling filling) override {
+    return inner_.share(bytes, filling);
+  }
 
  private:
   void go_astray(std::span<double> values) {

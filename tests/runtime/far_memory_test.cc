@@ -169,5 +169,19 @@ TEST_F(FarMemory, EvaluatesAndWritesTextWithTheBitsOfTheCpuBackend) {
   EXPECT_EQ(use(far_backend), expected);
 }
 
+TEST_F(FarMemory, RefusesShardingThatItDoesNotDo) {
+  for (const char* sharding : {"gradients", "values"}) {
+    JobConfig config = gpt("refused", "f32");
+    config.comm.sharding = sharding;
+    try {
+      static_cast<void>(run(config, far_backend));
+      ADD_FAILURE() << sharding << " was accepted";
+    } catch (const ConfigError& error) {
+      EXPECT_NE(std::string(error.what()).find("with GPUs set comm.sharding = \"optimizer\""), std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace ballast

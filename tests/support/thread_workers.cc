@@ -10,7 +10,7 @@
 #include <new>
 #include <numeric>
 #include <thread>
-#include <tuple>
+#include <utility>
 
 #include "compute/error.h"
 
@@ -28,17 +28,23 @@ class NeighbourFailed : public Error {
 struct Transfer {
   std::byte* bytes = nullptr;
   std::size_t size = 0;
+  int from = 0;  // may be kAnyone in a receive
   bool done = false;
 };
 
+/// Messages to one worker with one tag that wait for their other half.
 struct Channel {
   std::deque<Transfer*> sends;
   std::deque<Transfer*> receives;
 };
 
+bool match(const Transfer& a, const Transfer& b) {
+  return a.from == b.from || a.from == Communicator::kAnyone || b.from == Communicator::kAnyone;
+}
+
 struct Group {
   std::vector<int> members;                               ///< world ranks
-  std::map<std::tuple<int, int, int>, Channel> channels;  ///< by (from, to, tag)
+  std::map<std::pair<int, int>, Channel> channels;        ///< by (to, tag)
   std::vector<std::vector<std::byte>> parts;              ///< of the all-gather under way
   int arrived = 0;
   int leaving = 0;
@@ -75,16 +81,17 @@ class ThreadRequest final : public Request {
       : world_(world), channel_(channel), transfer_(transfer), mine_(sends ? channel.sends : channel.receives) {
     const std::lock_guard lock(world_.mutex);
     std::deque<Transfer*>& theirs = sends ? channel_.receives : channel_.sends;
-    if (theirs.empty()) {
+    const auto found = std::ranges::find_if(theirs, [&](const Transfer* other) { return match(*other, transfer_); });
+    if (found == theirs.end()) {
       mine_.push_back(&transfer_);
       return;
     }
-    Transfer& partner = *theirs.front();
+    Transfer& partner = **found;
     require(partner.size == transfer_.size, "a message and its receive differ in length");
     const Transfer& from = sends ? transfer_ : partner;
     const Transfer& to = sends ? partner : transfer_;
     if (from.size > 0) std::memcpy(to.bytes, from.bytes, from.size);
-    theirs.pop_front();
+    theirs.erase(found);
     partner.done = transfer_.done = true;
     world_.changed.notify_all();
   }
@@ -188,11 +195,11 @@ class ThreadCommunicator final : public Communicator {
 
   [[nodiscard]] std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override {
     auto* start = const_cast<std::byte*>(bytes.data());  // only read: Transfer serves both directions
-    return std::make_unique<ThreadRequest>(world_, channel(rank_, to, tag), Transfer{start, bytes.size()}, true);
+    return std::make_unique<ThreadRequest>(world_, channel(to, tag), Transfer{start, bytes.size(), rank_}, true);
   }
 
   [[nodiscard]] std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) override {
-    return std::make_unique<ThreadRequest>(world_, channel(from, rank_, tag), Transfer{bytes.data(), bytes.size()},
+    return std::make_unique<ThreadRequest>(world_, channel(rank_, tag), Transfer{bytes.data(), bytes.size(), from},
                                            false);
   }
 
@@ -221,7 +228,7 @@ class ThreadCommunicator final : public Communicator {
     return split(group_.members[static_cast<std::size_t>(rank_)] / world_.workers_per_node);
   }
 
-  [[nodiscard]] std::unique_ptr<SharedSegments> share(std::int64_t bytes) override {
+  [[nodiscard]] std::unique_ptr<SharedSegments> share(std::int64_t bytes, Filling /*filling*/) override {
     const auto size = static_cast<std::size_t>(bytes);
     auto* start = static_cast<std::byte*>(::operator new[](std::max<std::size_t>(size, 1), std::align_val_t(kPage)));
     std::memset(start, 0, size);
@@ -251,9 +258,9 @@ class ThreadCommunicator final : public Communicator {
     }
   }
 
-  [[nodiscard]] Channel& channel(int from, int to, int tag) {
+  [[nodiscard]] Channel& channel(int to, int tag) {
     const std::lock_guard lock(world_.mutex);
-    return group_.channels[{from, to, tag}];
+    return group_.channels[{to, tag}];
   }
 
   World& world_;

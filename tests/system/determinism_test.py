@@ -1,4 +1,4 @@
-"""The same bits on any number of workers, threads, buckets, coordinators, and whatever is computed again in backward.
+"""The same bits on any number of workers, threads, buckets, coordinators, ways of sharding, and whatever is computed again in backward.
 
 determinism_test.py MODEL PRECISION
 """
@@ -10,6 +10,7 @@ WORKERS = [1, 2, 3, 4]
 BUCKETS_MIB = [8, 0.05, 0.004]
 COORDINATORS = ["all", 1, 2]
 RECOMPUTE = ["none", "block", "attention"]  # by bucket
+SHARDING = ["optimizer", "gradients", "values"]
 
 
 def layouts():
@@ -20,11 +21,12 @@ def layouts():
             if coordinators == 2:
                 coordinators = min(2, workers)
             yield {"workers": workers, "threads": 1 + (workers + index) % 2, "bucket": bucket, "coordinators": coordinators,
-                   "share": True, "recompute": RECOMPUTE[index]}
+                   "share": True, "recompute": RECOMPUTE[index], "sharding": SHARDING[(workers + index) % 3]}
     # Every worker a node of its own: slices travel as messages.
     for workers in (2, 3, 4):
-        yield {"workers": workers, "threads": 1, "bucket": 0.05, "coordinators": COORDINATORS[workers % 3], "share": False,
-               "recompute": "none"}
+        for index, sharding in enumerate(SHARDING):
+            yield {"workers": workers, "threads": 1, "bucket": BUCKETS_MIB[1 + index % 2], "coordinators": COORDINATORS[(workers + index) % 3],
+                   "share": False, "recompute": RECOMPUTE[(workers + index) % 3], "sharding": sharding}
 
 
 class TestDeterminism(jobs.SystemTest):
@@ -36,7 +38,7 @@ class TestDeterminism(jobs.SystemTest):
             job = jobs.RunFolder(self.folder / str(number), jobs.small_job(self.model, self.precision))
             job.train(f"compute.threads={layout['threads']}", f"comm.bucket_mib={layout['bucket']}",
                       f"comm.coordinators={layout['coordinators']}", f"comm.share_memory={str(layout['share']).lower()}",
-                      f"memory.recompute={layout['recompute']}",
+                      f"memory.recompute={layout['recompute']}", f"comm.sharding={layout['sharding']}", "evaluate.every=3",
                       workers=layout["workers"])
             found = job.digest(), job.losses()
             if expected is None:

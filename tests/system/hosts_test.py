@@ -10,6 +10,7 @@ import jobs
 
 LAYOUTS = [[1, 1], [2, 1], [2, 2], [1, 1, 1], [1, 2, 1]]
 COORDINATORS = ["all", 1, 2]
+SHARDING = ["optimizer", "gradients"]  # by layout; "values" on all
 
 
 @unittest.skipIf(hosts.missing(), hosts.missing())
@@ -22,18 +23,20 @@ class TestHosts(jobs.SystemTest):
         expected = alone.digest(), alone.losses()
         with hosts.Hosts(3, self.folder) as group:
             for number, slots in enumerate(LAYOUTS):
-                job = jobs.RunFolder(self.folder / str(number), jobs.small_job(self.model, self.precision))
-                job.train(f"comm.coordinators={COORDINATORS[number % 3]}", "comm.bucket_mib=0.05", "compute.threads=1",
-                          prefix=group.mpirun(slots))
-                self.assertEqual((job.digest(), job.losses()), expected, slots)
+                for sharding in (SHARDING[number % 2], "values"):
+                    job = jobs.RunFolder(self.folder / f"{number}-{sharding}", jobs.small_job(self.model, self.precision))
+                    job.train(f"comm.coordinators={COORDINATORS[number % 3]}", "comm.bucket_mib=0.05", f"comm.sharding={sharding}",
+                              "compute.threads=1", prefix=group.mpirun(slots))
+                    self.assertEqual((job.digest(), job.losses()), expected, (slots, sharding))
 
     def test_same_bits_over_slow_links(self):
         alone = jobs.RunFolder(self.folder / "alone", jobs.small_job(self.model, self.precision))
         alone.train()
         with hosts.Hosts(2, self.folder, rate="100mbit", delay_ms=2) as group:
-            job = jobs.RunFolder(self.folder / "slow", jobs.small_job(self.model, self.precision))
-            job.train("comm.bucket_mib=0.05", "compute.threads=1", prefix=group.mpirun([2, 1]))
-        self.assertEqual((job.digest(), job.losses()), (alone.digest(), alone.losses()))
+            for sharding in ("optimizer", "values"):
+                job = jobs.RunFolder(self.folder / sharding, jobs.small_job(self.model, self.precision))
+                job.train("comm.bucket_mib=0.05", f"comm.sharding={sharding}", "compute.threads=1", prefix=group.mpirun([2, 1]))
+                self.assertEqual((job.digest(), job.losses()), (alone.digest(), alone.losses()), sharding)
 
 
 if __name__ == "__main__":

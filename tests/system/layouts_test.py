@@ -23,7 +23,7 @@ KINDS = {
     "sign": {"comm": {"compression": "sign"}},
 }
 BUCKETS_MIB = [8, 0.05, 0.004]
-SHARDING = ["gradients", "optimizer"]
+SHARDING = ["gradients", "optimizer", "values", "values"]
 STEPS_EACH = 12
 STEPS_BEHIND = 200  # so that the last run but one does not end before it is struck on a busy machine
 
@@ -45,7 +45,7 @@ class TestLayouts(jobs.SystemTest):
         return jobs.RunFolder(self.folder / name, sections)
 
     def start(self, job, group, number):
-        return job.start(f"comm.bucket_mib={BUCKETS_MIB[number % 3]}", f"comm.sharding={SHARDING[number % 2]}", "compute.threads=1",
+        return job.start(f"comm.bucket_mib={BUCKETS_MIB[number % 3]}", f"comm.sharding={SHARDING[number % 4]}", "compute.threads=1",
                          prefix=group.mpirun(self.layouts[number]))
 
     def kill_at(self, running, job, step):
