@@ -29,6 +29,7 @@
 #include "comm/communicator.h"
 #include "comm/shards.h"
 #include "compute/backend.h"
+#include "compute/error.h"
 
 namespace ballast {
 
@@ -86,6 +87,7 @@ struct SplitAllReduceOptions {
   std::int64_t bucket_bytes = 8 << 20;
   bool share_memory = true;  ///< false: every worker is its own node
   Sharding sharding = Sharding::kOptimizer;
+  bool gathers = false;  ///< gather_values() will be called. Not with kValues on several nodes
   // Of backends whose memory the host cannot address:
   std::string plugins;           ///< folder with the transports that are loaded at run time; empty: beside the program
   bool native = false;           ///< the transport adds up as it likes: the bits then depend on the number of workers
@@ -124,6 +126,8 @@ class SplitAllReduce {
   /// Also without a step before it: the first values, or those of a checkpoint. Downloads of values that began behind
   /// reduce() must be over.
   virtual void publish() = 0;
+  /// Behind publish(), by everybody: returns when values() holds everybody's f32 values here, those of bf16 blocks too.
+  virtual void gather_values() { throw Error("SplitAllReduce: values of devices are not gathered"); }
   /// After the first publish(): returns when the flat elements of `now` can be read here, which they can until the next
   /// call. The next call will ask for `next`. Nothing is read behind a call with two empty ones, which has to come
   /// before reduce(). With `publish_coding` every worker has to call it between publish() and reduce().

@@ -39,6 +39,11 @@ std::int64_t BatchPlan::batch_size(std::int64_t step) const {
   return std::min(batch_, samples_ - step % steps_per_epoch() * batch_);
 }
 
+std::int64_t BatchPlan::samples_of(std::int64_t step, ShardRange shards) const {
+  const std::int64_t in_batch = batch_size(step), quota = batch_ / shards_;
+  return std::min(shards.end * quota, in_batch) - std::min(shards.begin * quota, in_batch);
+}
+
 std::vector<std::int64_t> BatchPlan::shard(std::int64_t step, int shard, std::int64_t& first) const {
   require(step >= 0 && shard >= 0 && shard < shards_, "step or shard outside the batch plan");
   const std::int64_t epoch = step / steps_per_epoch();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/shards.h"
 #include "models/model.h"
 #include "runtime/job.h"
 
@@ -52,6 +53,7 @@ class BatchPlan {
             const std::string& source = "data.train");
   [[nodiscard]] std::int64_t steps_per_epoch() const;
   [[nodiscard]] std::int64_t batch_size(std::int64_t step) const;  ///< samples of this step's global batch
+  [[nodiscard]] std::int64_t samples_of(std::int64_t step, ShardRange shards) const;
   /// Data set indices of `shard` at `step` (from 0); `first` is the position of its first sample in the global batch.
   /// The batch is cut into shards of equal size, the last ones shorter or empty in a short batch.
   [[nodiscard]] std::vector<std::int64_t> shard(std::int64_t step, int shard, std::int64_t& first) const;

@@ -50,6 +50,17 @@ struct OptimizerSection {
   double l1 = 0.0, l2 = 0.0;
 };
 
+/// Low-communication training: every group of shards trains its own copy of the weights.
+struct OuterSection {
+  std::int64_t every = 0;      ///< steps between exchanges; 0: all groups train one copy together
+  double lr = 0.7;             ///< of the update by the averaged differences
+  double momentum = 0.9;
+  bool nesterov = true;
+  std::int64_t fragments = 1;  ///< parts of the weights that are exchanged at different steps
+  std::int64_t delay = 0;      ///< steps that an exchange has before its outcome is used
+  double merge = 1.0;          ///< share of the outcome in a group's weights
+};
+
 struct ScheduleSection {
   std::string name = "constant";  ///< "constant" | "step" | "cosine"; all with warm-up
   std::int64_t warmup = 0;        ///< steps of linear rise from 0
@@ -74,7 +85,7 @@ struct CommSection {
   std::string sharding = "optimizer";  ///< "optimizer" | "gradients" | "values": what is kept of own slices only
   std::string compression = "none";    ///< "none" | "bf16" | "int8" | "int4" | "topk" | "sign": of gradients
   double keep = 0.01;                  ///< topk: share of the elements
-  std::int64_t groups = 0;             ///< of shards whose gradients are compressed as one; 0: every shard
+  std::int64_t groups = 0;             ///< of shards: compressed as one, or with a copy of the weights; 0: every shard
   std::string reduction = "ordered";   ///< "ordered" | "native": as the devices' library adds
 };
 struct EvaluateSection {
@@ -124,6 +135,7 @@ struct JobConfig {
   DataSection data;
   BatchSection batch;
   OptimizerSection optimizer;
+  OuterSection outer;
   ScheduleSection schedule;
   PrecisionSection precision;
   ComputeSection compute;

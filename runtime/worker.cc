@@ -28,11 +28,12 @@ void StepTotals::clear() {
 
 double StepTotals::mean_loss() const { return ordered_sum(loss) / ordered_sum(rows); }
 
-Worker::Worker(Model& model, SplitAllReduce& gradients, const Dataset& data, const BatchPlan& plan, std::int64_t micro,
-               PhaseClock& clock, Backend& backend)
+Worker::Worker(Model& model, SplitAllReduce& gradients, ShardRange shards, const Dataset& data, const BatchPlan& plan,
+               std::int64_t micro, PhaseClock& clock, Backend& backend)
     : model_(model),
       backend_(backend),
       gradients_(gradients),
+      shards_(shards),
       plan_(plan),
       micro_(micro),
       clock_(clock),
@@ -40,7 +41,6 @@ Worker::Worker(Model& model, SplitAllReduce& gradients, const Dataset& data, con
 
 void Worker::compute_gradients(std::int64_t step, StepTotals& totals) {
   clock_.enter(Phase::kData);
-  totals.clear();
   if (step != next_step_) {
     cut_step(step, next_pieces_);
     if (!next_pieces_.empty()) reader_.request(next_pieces_.front().indices);
@@ -71,7 +71,7 @@ void Worker::cut_step(std::int64_t step, std::vector<MicroBatch>& pieces) const 
   const ShardRange mine = gradients_.my_shards();
   for (int shard = mine.begin; shard < mine.end; ++shard) {
     std::int64_t first = 0;
-    const std::vector<std::int64_t> indices = plan_.shard(step, shard, first);
+    const std::vector<std::int64_t> indices = plan_.shard(step, shards_.begin + shard, first);
     const auto count = static_cast<std::int64_t>(indices.size());
     for (std::int64_t begin = 0; begin < count; begin += micro_) {
       const std::int64_t end = std::min(begin + micro_, count);
@@ -88,7 +88,7 @@ void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, boo
                                                      : &next_pieces_.front();
   if (next != nullptr) reader_.request(next->indices);
 
-  const double size = static_cast<double>(plan_.batch_size(step));
+  const double size = static_cast<double>(plan_.samples_of(step, shards_));
   const auto loss_scale = static_cast<float>(1.0 / (size * static_cast<double>(model_.input().targets_per_sample)));
   const bool begins_shard = &piece == &pieces_.front() || (&piece - 1)->shard != piece.shard;
   const ParameterMemory memory{gradients_.values(), gradients_.compute_values(), gradients_.gradients(piece.shard),
@@ -99,7 +99,7 @@ void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, boo
   const LossSums sums =
       model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size), ends_shard ? send : nullptr,
                               [this] { enter_pass(Phase::kBackward); });
-  const auto at = static_cast<std::size_t>(piece.shard);
+  const auto at = static_cast<std::size_t>(shards_.begin + piece.shard);
   totals.loss[at] += sums.loss;
   totals.rows[at] += static_cast<double>(sums.rows);
   totals.correct[at] += static_cast<double>(sums.correct);

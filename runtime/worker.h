@@ -25,12 +25,14 @@ struct StepTotals {
 
 class Worker {
  public:
-  /// `micro`: samples per micro-batch, at most model.max_samples(). All references must outlive the worker.
-  Worker(Model& model, SplitAllReduce& gradients, const Dataset& data, const BatchPlan& plan, std::int64_t micro,
-         PhaseClock& clock, Backend& backend);
+  /// `gradients` adds up `shards` of a step's shards: its shard 0 is shards.begin. Their mean is taken over the samples of
+  /// these. `micro`: samples per micro-batch, at most model.max_samples(). All references must outlive the worker.
+  Worker(Model& model, SplitAllReduce& gradients, ShardRange shards, const Dataset& data, const BatchPlan& plan,
+         std::int64_t micro, PhaseClock& clock, Backend& backend);
 
   /// Forward and backward of my shards of `step` (from 0), in shard order. During the last shard finished ends of the
-  /// gradient buffer are handed to the all-reduce at once. Leaves the clock in kCommunication.
+  /// gradient buffer are handed to the all-reduce at once. Adds the losses to `totals`. Leaves the clock in
+  /// kCommunication.
   void compute_gradients(std::int64_t step, StepTotals& totals);
 
  private:
@@ -48,6 +50,7 @@ class Worker {
   Model& model_;
   Backend& backend_;
   SplitAllReduce& gradients_;
+  ShardRange shards_;
   const BatchPlan& plan_;
   std::int64_t micro_;
   PhaseClock& clock_;

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "comm/split/change_exchange.h"
-#include "comm/split/value_exchange.h"
 #include "comm/split/value_gathering.h"
 
 namespace ballast {
@@ -26,6 +25,13 @@ std::unique_ptr<ForeignValues> foreign_values(const SplitParts& parts, const std
   return std::make_unique<ValueExchange>(parts, blocks);
 }
 
+constexpr ValueExchange::Channel kMasters = {6, &NodeMemory::arrived_masters};
+
+std::vector<Block> as_f32(std::vector<Block> blocks) {
+  for (Block& block : blocks) block.publish = DType::kF32;
+  return blocks;
+}
+
 }  // namespace
 
 NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_t flat_size,
@@ -41,7 +47,15 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
              options.sharding == Sharding::kValues ? Filling::kSparse : Filling::kWhole),
       sums(parts(backend), plan_sums(topology, partition, layout, options.coding.active()), blocks, options.coding),
       values(foreign_values(parts(backend), blocks, sums.my_slices(), options)),
-      transfers(*group) {}
+      transfers(*group) {
+  if (!options.gathers || topology.nodes() == 1) return;
+  if (options.sharding == Sharding::kValues) {
+    throw ConfigError(
+        "comm.sharding = \"values\": with [outer] a group that lies on several nodes needs all of its "
+        "weights at times: set comm.sharding = \"gradients\"");
+  }
+  masters.emplace(parts(backend), as_f32(blocks), kMasters);
+}
 
 NodeAllReduce::Shared::~Shared() {
   try {
@@ -150,6 +164,17 @@ void NodeAllReduce::publish() {
   shared_->node->barrier();
   if (!free_gradients_) return;
   for (int buffer = 0; buffer < buffers(); ++buffer) shared_->memory.discard_gradients(buffer, 0, sum().size);
+}
+
+// Messages of values that are f32 anyway carry what is there already: simple, and rare.
+void NodeAllReduce::gather_values() {
+  const ElementRange all{0, values().size};
+  use_values({&all, 1}, {});
+  use_values({}, {});
+  if (!shared_->masters) return;
+  shared_->masters->start();
+  shared_->masters->use({&all, 1}, {});
+  shared_->transfers.wait_for_sends();
 }
 
 }  // namespace ballast

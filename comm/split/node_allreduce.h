@@ -6,12 +6,14 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "comm/split/foreign_values.h"
 #include "comm/split/shard_gradients.h"
 #include "comm/split/sum_exchange.h"
+#include "comm/split/value_exchange.h"
 #include "comm/split_allreduce.h"
 
 namespace ballast {
@@ -60,6 +62,7 @@ class NodeAllReduce final : public SplitAllReduce {
   void gradients_ready(std::int64_t offset) override;
   void reduce() override;
   void publish() override;
+  void gather_values() override;
   void use_values(std::span<const ElementRange> now, std::span<const ElementRange> next) override {
     shared_->values->use(now, next);
   }
@@ -87,7 +90,8 @@ class NodeAllReduce final : public SplitAllReduce {
     NodeMemory memory;
     SumExchange sums;
     std::unique_ptr<ForeignValues> values;
-    Transfers transfers;  ///< last: it ends before those whose messages it tells of
+    std::optional<ValueExchange> masters;  ///< f32 values of blocks that are published as bf16
+    Transfers transfers;                   ///< last: it ends before those whose messages it tells of
   };
 
   [[nodiscard]] int buffers() const { return shared_->buffers; }

@@ -32,8 +32,9 @@ class NodeMemory {
   [[nodiscard]] std::atomic_ref<std::int64_t> summed_buckets(int neighbour) const { return counter(neighbour, 2); }
   /// Likewise: starts of a ChangeExchange whose changes it has made to the node's values.
   [[nodiscard]] std::atomic_ref<std::int64_t> applied_changes(int neighbour) const { return counter(neighbour, 3); }
-  /// Likewise: messages with new values that it has received.
+  /// Likewise: messages with new values that it has received, and with masters.
   [[nodiscard]] std::atomic_ref<std::int64_t> arrived_values(int neighbour) const { return counter(neighbour, 1); }
+  [[nodiscard]] std::atomic_ref<std::int64_t> arrived_masters(int neighbour) const { return counter(neighbour, 4); }
 
  private:
   [[nodiscard]] std::atomic_ref<std::int64_t> counter(int neighbour, int number) const;

@@ -5,14 +5,9 @@
 #include "comm/split/device_bytes.h"
 
 namespace ballast {
-namespace {
 
-constexpr int kValueTag = 2;
-
-}  // namespace
-
-ValueExchange::ValueExchange(const SplitParts& parts, const std::vector<Block>& blocks)
-    : parts_(parts), begins_(static_cast<std::size_t>(parts.node.size())) {
+ValueExchange::ValueExchange(const SplitParts& parts, const std::vector<Block>& blocks, const Channel& channel)
+    : parts_(parts), channel_(channel), begins_(static_cast<std::size_t>(parts.node.size())) {
   if (parts_.topology.nodes() == 1) return;
   std::vector<Slice> slices = parts_.partition.slices;
   std::sort(slices.begin(), slices.end(), [](const Slice& a, const Slice& b) { return a.begin < b.begin; });
@@ -53,7 +48,7 @@ void ValueExchange::expect() {
   here_.assign(incoming_.size(), false);
   here_count_ = 0;
   for (std::size_t i = 0; i < incoming_.size(); ++i) {
-    parts_.transfers.receive(bytes_of(span_of(incoming_[i].run)), incoming_[i].partner, kValueTag,
+    parts_.transfers.receive(bytes_of(span_of(incoming_[i].run)), incoming_[i].partner, channel_.tag,
                              [this, i] { arrived(i); });
   }
 }
@@ -62,7 +57,7 @@ void ValueExchange::arrived(std::size_t message) {
   here_[message] = true;
   const std::size_t before = here_count_;
   while (here_count_ < here_.size() && here_[here_count_]) ++here_count_;
-  parts_.memory.arrived_values(parts_.node.rank())
+  (parts_.memory.*channel_.arrived)(parts_.node.rank())
       .fetch_add(static_cast<std::int64_t>(here_count_ - before), std::memory_order_release);
 }
 
@@ -72,7 +67,7 @@ void ValueExchange::start() {
   ++started_;
   waited_for_ = 0;
   for (const Message& message : outgoing_) {
-    parts_.transfers.send(bytes_of(ConstDeviceSpan(span_of(message.run))), message.partner, kValueTag);
+    parts_.transfers.send(bytes_of(ConstDeviceSpan(span_of(message.run))), message.partner, channel_.tag);
   }
 }
 
@@ -88,7 +83,7 @@ void ValueExchange::wait_for(std::int64_t end) {
     const std::vector<std::int64_t>& begins = begins_[static_cast<std::size_t>(neighbour)];
     const auto needed = std::lower_bound(begins.begin(), begins.end(), end) - begins.begin();
     const std::int64_t target = (started_ - 1) * static_cast<std::int64_t>(begins.size()) + needed;
-    const auto count = parts_.memory.arrived_values(neighbour);
+    const auto count = (parts_.memory.*channel_.arrived)(neighbour);
     const auto here = [&] { return count.load(std::memory_order_acquire) >= target; };
     if (neighbour == parts_.node.rank()) parts_.transfers.wait_until(here);
     parts_.transfers.poll_until(here);  // it receives in another process

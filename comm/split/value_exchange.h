@@ -15,7 +15,13 @@ namespace ballast {
 /// the order in which forward passes need them: from the first element up.
 class ValueExchange final : public ForeignValues {
  public:
-  ValueExchange(const SplitParts& parts, const std::vector<Block>& blocks);
+  /// What makes exchanges beside each other different: how their messages are marked, and who counts them.
+  struct Channel {
+    int tag = 2;
+    std::atomic_ref<std::int64_t> (NodeMemory::*arrived)(int neighbour) const = &NodeMemory::arrived_values;
+  };
+  ValueExchange(const SplitParts& parts, const std::vector<Block>& blocks) : ValueExchange(parts, blocks, Channel()) {}
+  ValueExchange(const SplitParts& parts, const std::vector<Block>& blocks, const Channel& channel);
   /// Values of other nodes may arrive.
   void expect() override;
   void wait_for_readers() override {}  // they have what they read
@@ -38,6 +44,7 @@ class ValueExchange final : public ForeignValues {
   [[nodiscard]] DeviceSpan span_of(const PublishedRun& run) const;
 
   SplitParts parts_;
+  Channel channel_;
   std::vector<Message> incoming_;
   std::vector<Message> outgoing_;
   std::vector<std::vector<std::int64_t>> begins_;  ///< by neighbour: where the messages that it receives begin; rising

@@ -93,6 +93,17 @@ TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereWorkersEvaluateBetweenSteps)
 
 INSTANTIATE_TEST_SUITE_P(Shards, SplitAllReduceOfShards, testing::Values(1, 2, 3, 4, 5, 8));
 
+TEST(SplitAllReduce, GathersTheMastersOfBf16ValuesOnEveryNode) {
+  StepsOptions options{.split = {.shards = 4, .bucket_bytes = 900, .gathers = true}, .bf16 = true};
+  const std::vector<std::uint32_t> expected = expected_steps(options);
+  for (const Sharding sharding : {Sharding::kOptimizer, Sharding::kGradients}) {
+    options.split.sharding = sharding;
+    for (const auto& [workers, per_node] : {std::pair{1, 1}, {2, 1}, {3, 2}, {4, 1}, {4, 2}, {4, 4}}) {
+      EXPECT_EQ(workers_that_differ(workers, per_node, options, expected), 0) << workers << " workers";
+    }
+  }
+}
+
 class SplitAllReduceOfCodes : public testing::TestWithParam<Coding> {};
 
 TEST_P(SplitAllReduceOfCodes, GivesTheBitsOfTheGroupsOnAnyWorkersNodesCoordinatorsAndBuckets) {

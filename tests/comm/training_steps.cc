@@ -79,7 +79,8 @@ class Training {
         bf16_(options.bf16),
         backend_(backend_of(options)),
         split_(options.make(world, *backend_, layout_.flat_size, layout_.blocks, options.bf16, options.split)),
-        evaluate_(options.evaluate) {}
+        evaluate_(options.evaluate),
+        gathers_(options.split.gathers) {}
 
   std::vector<std::uint32_t> run(int steps) {
     set_my_values(first_value);
@@ -99,6 +100,7 @@ class Training {
       publish();
       const std::vector<float> published = seen();
       record(published, false);
+      if (gathers_) expect_gathered();
       for (int pass = (world_.rank() + step) % 3; evaluate_ && pass > 0; --pass) EXPECT_TRUE(seen() == published);
     }
     return bits_;
@@ -233,22 +235,39 @@ class Training {
     split_->shard_done(shard);
   }
 
-  /// Appends one number per element of every block. Sums are known to their owners only, so those are gathered.
-  void record(const std::vector<float>& numbers, bool owners_only) {
+  /// The bits of every element of every block: what its owner has in `numbers`.
+  [[nodiscard]] std::vector<std::int64_t> of_owners(const std::vector<float>& numbers) {
     std::vector<std::int64_t> bits(static_cast<std::size_t>(layout_.flat_size));
-    const auto note = [&](std::int64_t e) {
+    for_my_elements([&](std::int64_t e) {
       const auto at = static_cast<std::size_t>(e);
       bits[at] = std::bit_cast<std::uint32_t>(numbers[at]);
-    };
-    if (owners_only) {
-      for_my_elements(note);
-      world_.all_reduce(bits, Reduction::kSum);
-    } else {
-      for (const Block& block : layout_.blocks) {
-        for (std::int64_t e = block.begin; e < block.end; ++e) note(e);
+    });
+    world_.all_reduce(bits, Reduction::kSum);
+    return bits;
+  }
+
+  /// The bits of what I have.
+  [[nodiscard]] std::vector<std::int64_t> of_mine(const std::vector<float>& numbers) const {
+    std::vector<std::int64_t> bits(static_cast<std::size_t>(layout_.flat_size));
+    for (const Block& block : layout_.blocks) {
+      for (auto at = static_cast<std::size_t>(block.begin); at < static_cast<std::size_t>(block.end); ++at) {
+        bits[at] = std::bit_cast<std::uint32_t>(numbers[at]);
       }
     }
-    for (const std::int64_t b : bits) bits_.push_back(static_cast<std::uint32_t>(b));
+    return bits;
+  }
+
+  void expect_gathered() {
+    split_->gather_values();
+    const std::vector<float> all = download(split_->values());
+    EXPECT_TRUE(of_mine(all) == of_owners(all));
+  }
+
+  /// Appends one number per element of every block. Sums are known to their owners only, so those are gathered.
+  void record(const std::vector<float>& numbers, bool owners_only) {
+    for (const std::int64_t bits : owners_only ? of_owners(numbers) : of_mine(numbers)) {
+      bits_.push_back(static_cast<std::uint32_t>(bits));
+    }
   }
 
   Communicator& world_;
@@ -256,7 +275,7 @@ class Training {
   bool bf16_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<SplitAllReduce> split_;
-  bool evaluate_;
+  bool evaluate_, gathers_;
   std::vector<std::uint32_t> bits_;
 };
 
