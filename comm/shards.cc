@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstddef>
+#include <string>
 
 #include "compute/error.h"
 
@@ -40,6 +41,13 @@ void append_program(ShardRange node, const std::vector<ShardRange>& cover, std::
 }
 
 }  // namespace
+
+void require_shards_for(int workers, int shards) {
+  if (workers <= shards) return;
+  const std::string s = std::to_string(shards);
+  throw ConfigError(std::to_string(workers) + " workers but batch.shards = " + s + ": start at most " + s +
+                    " workers or set batch.shards to at least " + std::to_string(workers));
+}
 
 ShardRange shards_of(int rank, int workers, int shards) {
   require(0 <= rank && rank < workers && workers <= shards, "shards_of: needs 0 <= rank < workers <= shards");

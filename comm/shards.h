@@ -1,5 +1,5 @@
-// Defines: ShardRange, shards_of, Subtree, held_subtrees, sum_program: who computes which shard, and in which order
-// shards are added.
+// Defines: ShardRange, require_shards_for, shards_of, Subtree, held_subtrees, sum_program: who computes which shard,
+// and in which order shards are added.
 //
 // The sum over shards 0..S-1 follows one binary tree that depends on S alone: node [lo, hi) is the sum of [lo, mid) and
 // [mid, hi), where mid - lo is the largest power of two below hi - lo. A worker computes neighbouring shards and adds
@@ -16,6 +16,9 @@ struct ShardRange {
   int begin = 0, end = 0;
   bool operator==(const ShardRange&) const = default;
 };
+
+/// Throws ConfigError, with both remedies, for more workers than shards.
+void require_shards_for(int workers, int shards);
 
 /// Shards of worker `rank` of `workers`: neighbouring, sizes differing by at most one, larger ones first. Needs workers
 /// <= shards.

@@ -25,12 +25,7 @@ void check_held(int workers, const SplitAllReduceOptions& options) {
 void check_arguments(int workers, std::int64_t flat_size, const std::vector<Block>& blocks, bool bf16,
                      const SplitAllReduceOptions& options) {
   check_held(workers, options);
-  const int shards = options.shards;
-  if (workers > shards && options.held.empty()) {
-    const std::string s = std::to_string(shards);
-    throw ConfigError(std::to_string(workers) + " workers but batch.shards = " + s + ": start at most " + s +
-                      " workers or set batch.shards to at least " + std::to_string(workers));
-  }
+  if (options.held.empty()) require_shards_for(workers, options.shards);
   std::int64_t end = 0;
   for (const Block& block : blocks) {
     require(end <= block.begin && block.begin < block.end && block.end <= flat_size,

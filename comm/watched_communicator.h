@@ -39,6 +39,7 @@ class WatchedCommunicator final : public Communicator {
   [[nodiscard]] std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine) override;
   [[nodiscard]] std::unique_ptr<Request> send(std::span<const std::byte> bytes, int to, int tag) override;
   [[nodiscard]] std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) override;
+  void check() const override { inner_.check(); }
   void begin_wait() override;
   void end_wait() override;
   [[nodiscard]] std::unique_ptr<Communicator> split(int colour) override;

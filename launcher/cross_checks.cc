@@ -55,10 +55,27 @@ void check_data(const JobConfig& config, Errors& errors) {
 void check_groups(const JobConfig& config, Errors& errors) {
   const std::int64_t shards = config.batch.shards, groups = config.comm.groups;
   if (shards == 0 || groups == 0) return;
-  if (shards % groups == 0 && std::has_single_bit(static_cast<std::uint64_t>(shards / groups))) return;
-  errors.push_back({"comm.groups", "comm.groups = " + to_string(groups) + ": batch.shards = " + to_string(shards) +
-                                       " must be that many times a power of two; use " + to_string(shards) +
-                                       " groups, or 0"});
+  const bool equal = shards % groups == 0;
+  const std::string words =
+      "comm.groups = " + to_string(groups) + ": batch.shards = " + to_string(shards) + " must be ";
+  const std::string remedy = "; use " + to_string(shards) + " groups, or 0";
+  if (config.outer.every > 0) {
+    if (!equal) errors.push_back({"comm.groups", words + "a multiple of it" + remedy});
+  } else if (!equal || !std::has_single_bit(static_cast<std::uint64_t>(shards / groups))) {
+    errors.push_back({"comm.groups", words + "that many times a power of two" + remedy});
+  }
+}
+
+void check_outer(const OuterSection& outer, Errors& errors) {
+  if (outer.every == 0) return;
+  if (outer.delay >= outer.every) {
+    errors.push_back({"outer.delay", "outer.delay = " + to_string(outer.delay) +
+                                         " must be less than outer.every = " + to_string(outer.every)});
+  }
+  if (outer.fragments > outer.every) {
+    errors.push_back({"outer.fragments", "outer.fragments = " + to_string(outer.fragments) +
+                                             " must not be more than outer.every = " + to_string(outer.every)});
+  }
 }
 
 void check_compression(const CommSection& comm, Errors& errors) {
@@ -77,6 +94,7 @@ std::vector<CrossError> cross_check(const JobConfig& config, ConfigUse use) {
   check_data(config, errors);
   check_groups(config, errors);
   check_compression(config.comm, errors);
+  check_outer(config.outer, errors);
   if (config.optimizer.nesterov && config.optimizer.name == "sgd" && config.optimizer.momentum == 0.0) {
     errors.push_back({"optimizer.nesterov", "optimizer.nesterov = true needs optimizer.momentum above 0"});
   }

@@ -152,6 +152,25 @@ void add_optimizer(std::vector<Key>& all) {
               {"", "L2 regularisation of matrices and filters, through the gradient"});
 }
 
+void add_outer(std::vector<Key>& all) {
+  SectionKeys<OuterSection> keys("outer", &JobConfig::outer, all);
+  keys.integer("every", &OuterSection::every, between(0, 1e9),
+               {"steps",
+                "Each group of shards (comm.groups) trains a copy of its own for so many steps before all are brought "
+                "together: for slow links. 0: all shards train one copy"});
+  keys.number("lr", &OuterSection::lr, positive(), {"", "Learning rate of the update by the mean difference"});
+  keys.number("momentum", &OuterSection::momentum, fraction_below_one(),
+              {"", "Share of the last update's motion kept"});
+  keys.boolean("nesterov", &OuterSection::nesterov, {"", "Look ahead along the momentum"});
+  keys.integer("fragments", &OuterSection::fragments, between(1, 10000),
+               {"", "Parts of the weights that are exchanged one after the other, spread over `every` steps"});
+  keys.integer(
+      "delay", &OuterSection::delay, between(0, 1e9),
+      {"steps", "That an exchange has before its outcome is used; training goes on meanwhile. Less than `every`"});
+  keys.number("merge", &OuterSection::merge, Range{0, 1, true},
+              {"", "How far a copy moves to the outcome: 1 replaces it"});
+}
+
 void add_schedule(std::vector<Key>& all) {
   SectionKeys<ScheduleSection> keys("schedule", &JobConfig::schedule, all);
   keys.text("name", &ScheduleSection::name, {"constant", "step", "cosine"},
@@ -273,10 +292,11 @@ void add_supervision(std::vector<Key>& all) {
   watch.boolean(
       "collectives", &WatchSection::collectives,
       {"", "Before each collective the workers compare what they are about to do; exit code 76 if they differ"});
-  watch.integer("values", &WatchSection::values, at_least(0),
-                {"steps",
-                 "Between comparisons of the nodes' copies of the weights, which comm.sharding = \"values\" has none of; "
-                 "0: never"});
+  watch.integer(
+      "values", &WatchSection::values, at_least(0),
+      {"steps",
+       "Between comparisons of the nodes' copies of the weights, which comm.sharding = \"values\" has none of; "
+       "0: never"});
 }
 
 void add_cluster(std::vector<Key>& all) {
@@ -310,6 +330,7 @@ std::vector<Key> make_schema() {
   add_data(keys);
   add_batch(keys);
   add_optimizer(keys);
+  add_outer(keys);
   add_schedule(keys);
   add_machine(keys);
   add_memory(keys);
@@ -328,6 +349,7 @@ const std::vector<SectionText>& schema_sections() {
       {"data", "What it is trained on"},
       {"batch", "How a step's samples are cut up"},
       {"optimizer", "How weights are updated and kept healthy"},
+      {"outer", "Copies of the weights that groups of shards train by themselves (DiLoCo)"},
       {"schedule", "How the learning rate changes"},
       {"precision", "Number formats"},
       {"compute", "Hardware of a worker"},

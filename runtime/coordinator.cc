@@ -14,7 +14,8 @@ constexpr float kStatisticMomentum =
 }  // namespace
 
 Coordinator::Coordinator(const ParameterTable& parameters, SplitAllReduce& gradients, Backend& backend,
-                         Communicator& world, const JobConfig& config, std::int64_t total_steps, PhaseClock& clock)
+                         Communicator& world, const JobConfig& config, std::int64_t total_steps, PhaseClock& clock,
+                         TensorNames names)
     : parameters_(parameters),
       gradients_(gradients),
       backend_(backend),
@@ -23,6 +24,7 @@ Coordinator::Coordinator(const ParameterTable& parameters, SplitAllReduce& gradi
       schedule_(config.schedule),
       total_steps_(total_steps),
       clock_(clock),
+      names_(std::move(names)),
       optimizer_(make_optimizer(config.optimizer)),
       runs_(parameters, gradients.blocks(), gradients.my_slices()) {
   for (std::size_t i = 0; i < optimizer_->states().size(); ++i) {
@@ -52,8 +54,7 @@ StepOutcome Coordinator::update(std::int64_t step, StepTotals& totals, unsigned 
   StepOutcome outcome{.gradient_norm = norm, .lr = lr};
   for (int rank = 0; rank < world_.size(); ++rank) {
     const auto bits = static_cast<unsigned>(agreed_[agreed_.size() - static_cast<std::size_t>(world_.size() - rank)]);
-    outcome.stop = outcome.stop || (bits & kFlagStop) != 0;
-    outcome.save = outcome.save || (bits & kFlagSave) != 0;
+    outcome.add_flags(bits);
   }
   return outcome;
 }
@@ -171,16 +172,20 @@ void Coordinator::collect_statistics() {
 }
 
 void Coordinator::initialise(std::uint64_t seed) {
-  std::vector<float> host;
-  for (const OwnedRun& run : runs_) {
-    const Parameter& parameter = parameters_[run.parameter];
-    host.resize(static_cast<std::size_t>(run.end - run.begin));
-    initial_values(parameter, seed, run.begin - parameter.offset, host);
-    backend_.upload(std::as_bytes(std::span(host)), gradients_.values().subspan(run.begin, run.end - run.begin));
-    backend_.synchronize();  // `host` is filled again
-  }
-  refresh_compute_values();
-  gradients_.publish();
+  fill_with_initial_values(parameters_, runs_, seed, gradients_.values(), backend_);
+  loaded();
+}
+
+void Coordinator::move(const OwnedRun& run, ConstDeviceSpan target, float share) {
+  const DeviceSpan value = gradients_.values().subspan(run.begin, run.end - run.begin);
+  if (share == 1.0F) return backend_.convert(target, value);
+  const Buffer way(backend_, value.size, DType::kF32);
+  const auto subtract = [this](ConstDeviceSpan y, float times, DeviceSpan x) {
+    backend_.update({.kind = UpdateKind::kSgd, .lr = times}, {.value = x, .compute = {}, .gradient = y, .state = {}});
+  };
+  backend_.convert(target, way.span());
+  subtract(value, 1.0F, way.span());
+  subtract(way.span(), -share, value);
 }
 
 void Coordinator::refresh_compute_values() {
@@ -203,14 +208,14 @@ std::vector<NamedPiece> Coordinator::pieces() const {
   for (const OwnedRun& run : runs_) {
     const Parameter& parameter = parameters_[run.parameter];
     const UpdateRun memory = memory_of(run, run.begin, run.end);
-    pieces.push_back({parameter.name, run.begin - parameter.offset, memory.value});
+    append_pieces(names_.values, parameters_, run.begin, memory.value, pieces);
     if (parameter.kind != ParameterKind::kTrained) continue;
     for (std::size_t i = 0; i < states.size(); ++i) {
-      append_pieces(states[i], parameters_, run.begin, memory.state[i], pieces);
+      append_pieces(names_.states + states[i] + "/", parameters_, run.begin, memory.state[i], pieces);
     }
   }
   for (const CodingError& error : gradients_.coding_errors()) {
-    append_pieces("error/" + std::to_string(error.group), parameters_, error.begin, error.values, pieces);
+    append_trained_pieces("error/" + std::to_string(error.group) + "/", parameters_, error.begin, error.values, pieces);
   }
   return pieces;
 }

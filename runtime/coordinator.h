@@ -26,6 +26,11 @@ struct StepOutcome {
   double gradient_norm = 0.0;  ///< global, before clipping
   double lr = 0.0;
   bool stop = false, save = false;  ///< some worker asked for it in this step
+
+  void add_flags(unsigned flags) {
+    stop = stop || (flags & kFlagStop) != 0;
+    save = save || (flags & kFlagSave) != 0;
+  }
 };
 
 /// Of one trained parameter in one step; norms over all its elements.
@@ -38,7 +43,7 @@ class Coordinator {
  public:
   /// References must outlive it. Optimizer state starts at zero.
   Coordinator(const ParameterTable& parameters, SplitAllReduce& gradients, Backend& backend, Communicator& world,
-              const JobConfig& config, std::int64_t total_steps, PhaseClock& clock);
+              const JobConfig& config, std::int64_t total_steps, PhaseClock& clock, TensorNames names = {});
 
   /// Collective. The second half of step `step` (from 1): reduce, norm, clip, update, publish. Completes `totals`.
   /// Leaves the clock in kOther.
@@ -55,6 +60,10 @@ class Coordinator {
   [[nodiscard]] std::vector<NamedPiece> pieces() const;
   /// Collective. Values and states of my slices have been filled in: publishes them.
   void loaded();
+
+  [[nodiscard]] const OwnedRuns& runs() const { return runs_; }
+  /// value = value + share (target - value) of a run of mine; everybody sees it behind loaded().
+  void move(const OwnedRun& run, ConstDeviceSpan target, float share);
 
  private:
   void square_blocks();
@@ -75,6 +84,7 @@ class Coordinator {
   ScheduleSection schedule_;
   std::int64_t total_steps_;
   PhaseClock& clock_;
+  TensorNames names_;
   std::unique_ptr<Optimizer> optimizer_;
   OwnedRuns runs_;
   std::vector<Buffer> states_;    // one per optimizer state: the states of my runs, packed

@@ -1,18 +1,12 @@
 #include "runtime/group_layout.h"
 
-#include <string>
-
 #include "compute/error.h"
 
 namespace ballast {
 
 GroupLayout lay_out_groups(int rank, int workers, int groups, int shards) {
   require(groups > 0 && shards % groups == 0, "lay_out_groups: the groups are not equal");
-  if (workers > shards) {
-    throw ConfigError(std::to_string(workers) + " workers but batch.shards = " + std::to_string(shards) +
-                      ": start at most " + std::to_string(shards) + " workers or set batch.shards to at least " +
-                      std::to_string(workers));
-  }
+  require_shards_for(workers, shards);
   GroupLayout layout{.groups = groups, .shards = shards, .mine = {}, .led = {}, .team = rank};
   if (workers <= groups) {
     for (int r = 0; r < workers; ++r) layout.led.push_back(shards_of(r, workers, groups));

@@ -52,8 +52,8 @@ struct OptimizerSection {
 
 /// Low-communication training: every group of shards trains its own copy of the weights.
 struct OuterSection {
-  std::int64_t every = 0;      ///< steps between exchanges; 0: all groups train one copy together
-  double lr = 0.7;             ///< of the update by the averaged differences
+  std::int64_t every = 0;  ///< steps between exchanges; 0: all groups train one copy together
+  double lr = 0.7;         ///< of the update by the averaged differences
   double momentum = 0.9;
   bool nesterov = true;
   std::int64_t fragments = 1;  ///< parts of the weights that are exchanged at different steps

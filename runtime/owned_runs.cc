@@ -1,6 +1,7 @@
 #include "runtime/owned_runs.h"
 
 #include <algorithm>
+#include <span>
 
 namespace ballast {
 namespace {
@@ -44,6 +45,18 @@ OwnedRuns::OwnedRuns(const ParameterTable& parameters, const std::vector<Block>&
     if (parameters[run.parameter].kind != ParameterKind::kTrained) continue;
     run.state = state_elements_;
     state_elements_ += run.end - run.begin;
+  }
+}
+
+void fill_with_initial_values(const ParameterTable& parameters, const OwnedRuns& runs, std::uint64_t seed,
+                              DeviceSpan values, Backend& backend) {
+  std::vector<float> host;
+  for (const OwnedRun& run : runs) {
+    const Parameter& parameter = parameters[run.parameter];
+    host.resize(static_cast<std::size_t>(run.end - run.begin));
+    initial_values(parameter, seed, run.begin - parameter.offset, host);
+    backend.upload(std::as_bytes(std::span(host)), values.subspan(run.begin, run.end - run.begin));
+    backend.synchronize();  // `host` is filled again
   }
 }
 

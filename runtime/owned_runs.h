@@ -1,4 +1,4 @@
-// Defines: blocks_of, OwnedRun, OwnedRuns: what of the parameters a worker coordinates.
+// Defines: blocks_of, OwnedRun, OwnedRuns, fill_with_initial_values: what of the parameters a worker coordinates.
 #pragma once
 
 #include <cstdint>
@@ -40,5 +40,9 @@ class OwnedRuns {
   std::vector<int> block_parameter_;
   std::vector<ElementRange> parts_;
 };
+
+/// Puts the first values of the parameters (see initial_values()) into my runs of `values`, a flat buffer.
+void fill_with_initial_values(const ParameterTable& parameters, const OwnedRuns& runs, std::uint64_t seed,
+                              DeviceSpan values, Backend& backend);
 
 }  // namespace ballast

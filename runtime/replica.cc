@@ -21,6 +21,7 @@ SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
                                 .plugins = config.compute.plugins,
                                 .native = config.comm.reduction == "native",
                                 .timeout_seconds = config.watch.timeout};
+  options.gathers = config.outer.every > 0;
   if (config.outer.every > 0) return options;  // what travels between replicas is coded, not what makes one up
   options.groups = static_cast<int>(config.comm.groups);
   options.coding = coding_of(config.comm);

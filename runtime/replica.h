@@ -19,7 +19,7 @@ struct ReplicaParts {
   Model& model;
   const Dataset& data;
   const BatchPlan& plan;
-  std::int64_t micro = 1;        ///< samples per micro-batch
+  std::int64_t micro = 1;  ///< samples per micro-batch
   std::int64_t total_steps = 1;
   PhaseClock& clock;
 };
@@ -27,6 +27,9 @@ struct ReplicaParts {
 struct Replica {
   /// Collective over the team. `tensors`: how checkpoints name what it holds.
   Replica(const ReplicaParts& parts, Communicator& workers, ShardRange shards_of_step, TensorNames tensors);
+
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
 
   ShardRange shards;   ///< of a step
   Communicator& team;  ///< the workers that train it together

@@ -41,12 +41,16 @@ bool Reporter::wants_statistics(std::int64_t step) const {
   return options_.statistics > 0 && step % options_.statistics == 0;
 }
 
+bool Reporter::wants_step(std::int64_t step) const {
+  return step % options_.every == 0 || step == options_.total_steps || step == options_.first_step + 1;
+}
+
 void Reporter::step(std::int64_t step, double loss, const StepOutcome& outcome, std::int64_t samples,
                     const PhaseSeconds& phases) {
   if (folder_ == nullptr) return;
   samples_ += samples;
   for (std::size_t p = 0; p < phases.size(); ++p) phases_[p] += phases[p];
-  if (step % options_.every != 0 && step != options_.total_steps && step != options_.first_step + 1) return;
+  if (!wants_step(step)) return;
   const double now = seconds_since_start();
   const double elapsed = std::max(now - last_report_ - paused_, 1e-9);
   const double per_step = elapsed / static_cast<double>(step - last_step_);

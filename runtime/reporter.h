@@ -38,6 +38,8 @@ class Reporter {
 
   /// Whether this step's report includes per-layer statistics: the same answer on every rank.
   [[nodiscard]] bool wants_statistics(std::int64_t step) const;
+  /// Whether this step's loss is reported: the same answer on every rank.
+  [[nodiscard]] bool wants_step(std::int64_t step) const;
   /// `phases`: of the time since the last call.
   void step(std::int64_t step, double loss, const StepOutcome& outcome, std::int64_t samples,
             const PhaseSeconds& phases);

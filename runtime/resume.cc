@@ -71,6 +71,7 @@ void Continuity::write_to(TrainingState& state) const {
   state.numbers["batch.micro"] = static_cast<double>(micro);
   state.texts["data.fingerprint"] = data;
   state.texts["comm.compression"] = compression;
+  state.texts["outer"] = outer;
 }
 
 void require_continuable(const TrainingState& state, const Continuity& now) {
@@ -83,12 +84,15 @@ void require_continuable(const TrainingState& state, const Continuity& now) {
   require_equal("batch.shards", state.shards, now.shards);
   require_equal("batch.size", stored("batch.size"), now.batch);
   require_equal("batch.micro", stored("batch.micro"), now.micro);
-  const auto found = state.texts.find("comm.compression");
-  const std::string compression = found == state.texts.end() ? "none" : found->second;
-  if (compression != now.compression) {
-    throw ConfigError("comm.compression is " + now.compression + " but the checkpoint was trained with " + compression +
-                      ": keep that, or start a new run in another job.dir");
-  }
+  const auto require_same = [&state](const std::string& key, const std::string& value) {
+    const auto found = state.texts.find(key);
+    const std::string before = found == state.texts.end() ? "none" : found->second;
+    if (before == value) return;
+    throw ConfigError(key + " is \"" + value + "\" but the checkpoint was trained with \"" + before +
+                      "\": keep that, or start a new run in another job.dir");
+  };
+  require_same("comm.compression", now.compression);
+  require_same("outer", now.outer);
   const auto data = state.texts.find("data.fingerprint");
   if (data != state.texts.end() && data->second == now.data) return;
   throw DataError(

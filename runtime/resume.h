@@ -22,6 +22,7 @@ struct Continuity {
   std::int64_t shards = 0, batch = 0, micro = 0;
   std::string data;         ///< fingerprint of the training set
   std::string compression;  ///< of gradients, with what it depends on; "none"
+  std::string outer;        ///< how groups train copies of their own; "none"
 
   void write_to(TrainingState& state) const;
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
 #include <sstream>
 #include <utility>
 
@@ -10,12 +9,34 @@
 
 namespace ballast {
 
+TensorNames names_of_group(int group) {
+  const std::string prefix = "groups/" + std::to_string(group) + "/";
+  return {.values = prefix + "values/", .states = prefix};
+}
+
 StateTensors::StateTensors(const ParameterTable& parameters, const JobConfig& config, int shards) {
-  for (const Parameter& parameter : parameters.all()) add(parameter.name, parameter.shape, TensorFile::kWeights);
-  for (const std::string& state : make_optimizer(config.optimizer)->states()) add_family(state, parameters);
-  if (!coding_of(config.comm).leaves_errors()) return;
-  for (int group = 0; group < groups_of(config.comm, shards); ++group) {
-    add_family("error/" + std::to_string(group), parameters);
+  const int groups = groups_of(config.comm, shards);
+  const bool errors = coding_of(config.comm).leaves_errors();
+  add_all("", parameters, TensorFile::kWeights);
+  if (config.outer.every > 0) {
+    if (config.outer.momentum > 0.0) add_trained("outer/momentum/", parameters);
+    if (errors) add_trained("outer/error/", parameters);
+    add_groups(parameters, config, groups);
+  } else {
+    for (const std::string& state : make_optimizer(config.optimizer)->states()) add_trained(state + "/", parameters);
+  }
+  for (int group = 0; errors && group < groups; ++group) {
+    add_trained("error/" + std::to_string(group) + "/", parameters);
+  }
+}
+
+void StateTensors::add_groups(const ParameterTable& parameters, const JobConfig& config, int groups) {
+  for (int group = 0; group < groups; ++group) {
+    const TensorNames names = names_of_group(group);
+    add_all(names.values, parameters, TensorFile::kOptimizer);
+    for (const std::string& state : make_optimizer(config.optimizer)->states()) {
+      add_trained(names.states + state + "/", parameters);
+    }
   }
 }
 
@@ -24,10 +45,14 @@ void StateTensors::add(const std::string& name, const Shape& shape, TensorFile f
   specs_.push_back({name, shape, file});
 }
 
-void StateTensors::add_family(const std::string& prefix, const ParameterTable& parameters) {
+void StateTensors::add_all(const std::string& prefix, const ParameterTable& parameters, TensorFile file) {
+  for (const Parameter& parameter : parameters.all()) add(prefix + parameter.name, parameter.shape, file);
+}
+
+void StateTensors::add_trained(const std::string& prefix, const ParameterTable& parameters) {
   for (const Parameter& parameter : parameters.all()) {
-    if (parameter.kind != ParameterKind::kTrained) continue;
-    add(prefix + "/" + parameter.name, parameter.shape, TensorFile::kOptimizer);
+    if (parameter.kind == ParameterKind::kTrained)
+      add(prefix + parameter.name, parameter.shape, TensorFile::kOptimizer);
   }
 }
 
@@ -49,18 +74,35 @@ std::vector<ConstTensorPiece> readable(std::span<const TensorPiece> pieces) {
   return all;
 }
 
-void append_pieces(const std::string& prefix, const ParameterTable& parameters, std::int64_t begin, DeviceSpan values,
-                   std::vector<NamedPiece>& pieces) {
+namespace {
+
+template <typename Wanted>
+void append(const std::string& prefix, const ParameterTable& parameters, std::int64_t begin, DeviceSpan values,
+            const Wanted& wanted, std::vector<NamedPiece>& pieces) {
   const std::int64_t end = begin + values.size;
-  const auto ends_behind = [begin](const Parameter& p) { return p.offset + p.size > begin; };
-  auto parameter = std::ranges::partition_point(parameters.all(), std::not_fn(ends_behind));
+  const auto ends_before = [begin](const Parameter& p) { return p.offset + p.size <= begin; };
+  auto parameter = std::ranges::partition_point(parameters.all(), ends_before);
   for (; parameter != parameters.all().end() && parameter->offset < end; ++parameter) {
-    if (parameter->kind != ParameterKind::kTrained) continue;
+    if (!wanted(*parameter)) continue;
     const std::int64_t first = std::max(begin, parameter->offset);
     const std::int64_t last = std::min(end, parameter->offset + parameter->size);
     pieces.push_back(
-        {prefix + "/" + parameter->name, first - parameter->offset, values.subspan(first - begin, last - first)});
+        {prefix + parameter->name, first - parameter->offset, values.subspan(first - begin, last - first)});
   }
+}
+
+}  // namespace
+
+void append_pieces(const std::string& prefix, const ParameterTable& parameters, std::int64_t begin, DeviceSpan values,
+                   std::vector<NamedPiece>& pieces) {
+  append(
+      prefix, parameters, begin, values, [](const Parameter&) { return true; }, pieces);
+}
+
+void append_trained_pieces(const std::string& prefix, const ParameterTable& parameters, std::int64_t begin,
+                           DeviceSpan values, std::vector<NamedPiece>& pieces) {
+  append(
+      prefix, parameters, begin, values, [](const Parameter& p) { return p.kind == ParameterKind::kTrained; }, pieces);
 }
 
 GradientCoding coding_of(const CommSection& comm) {
@@ -83,6 +125,14 @@ std::string compression_text(const CommSection& comm, int shards) {
   text << comm.compression;
   if (comm.compression == "topk") text << " of " << comm.keep;
   text << " in " << groups_of(comm, shards) << " groups";
+  return text.str();
+}
+
+std::string outer_text(const JobConfig& config, int shards) {
+  if (config.outer.every == 0) return "none";
+  std::ostringstream text;
+  text << "every " << config.outer.every << " steps in " << groups_of(config.comm, shards) << " groups, "
+       << config.outer.fragments << " fragments, delay " << config.outer.delay;
   return text.str();
 }
 

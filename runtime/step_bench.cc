@@ -86,9 +86,13 @@ class StepBench {
     static_cast<void>(parts_.clock.take());
     static_cast<void>(parts_.model.operation_costs());
     const Clock clock;
-    parts_.worker.compute_gradients(next_, totals_);
+    totals_.clear();
+    for (const auto& replica : parts_.replicas) {
+      replica->worker.compute_gradients(next_, totals_);
+      static_cast<void>(replica->coordinator.update(next_ + 1, totals_, 0, false));
+    }
     ++next_;
-    static_cast<void>(parts_.coordinator.update(next_, totals_, 0, false));
+    if (parts_.outer) parts_.outer->step(next_, /*last=*/false);
     return {clock.seconds(), parts_.clock.take(), parts_.model.operation_costs()};
   }
 

@@ -14,7 +14,6 @@
 #include "runtime/supervision.h"
 #include "runtime/threads.h"
 #include "runtime/training_parts.h"
-#include "runtime/value_check.h"
 
 namespace ballast {
 namespace {
@@ -58,8 +57,10 @@ class Trainer {
   void begin_step();
   [[nodiscard]] unsigned flags() const;
   [[nodiscard]] bool evaluation_due() const;
-  [[nodiscard]] bool checkpoint_due(const StepOutcome& outcome) const;
-  void check_values();
+  [[nodiscard]] bool checkpoint_due() const;
+  [[nodiscard]] bool meeting_due() const;
+  StepOutcome take_step(bool statistics);
+  void check_copies(Replica& replica);
   void validate();
   void save();
   void report_save(const std::optional<SaveResult>& result);
@@ -80,7 +81,6 @@ class Trainer {
   Clock::time_point last_save_ = Clock::now();
 
   TrainingParts parts_;
-  ValueCheck values_;
   std::int64_t step_ = 0, first_step_ = 0;
   CheckpointWriter writer_;
   Reporter reporter_;
@@ -101,8 +101,6 @@ Trainer::Trainer(const JobConfig& config, std::string config_text, Supervision& 
       recorder_(supervision.recorder()),
       setup_(std::move(setup)),
       parts_(config, setup_.layout, world_, std::move(setup_.backend)),
-      values_(parts_.model.parameters(), *parts_.reduction, *parts_.backend, world_,
-              config.comm.share_memory && parts_.backend->host_addressable()),
       writer_(files, world_,
               {checkpoint_folder(config), static_cast<int>(config.checkpoint.keep), config.checkpoint.background,
                config.checkpoint.copy}),
@@ -117,21 +115,39 @@ RunResult Trainer::run() {
   bool stopped = false;
   while (step_ < parts_.total_steps && !stopped && !early_.stop()) {
     begin_step();
-    parts_.worker.compute_gradients(step_, totals_);
-    check_values();
-    writer_.wait_for_reads();
     const bool statistics = reporter_.wants_statistics(step_ + 1);
-    const StepOutcome outcome = parts_.coordinator.update(step_ + 1, totals_, flags(), statistics);
-    loss_ = totals_.mean_loss();
-    reporter_.step(step_ + 1, loss_, outcome, parts_.plan.batch_size(step_), parts_.clock.take());
-    ++step_;
-    if (statistics) reporter_.statistics(step_, parts_.coordinator.statistics());
+    const StepOutcome outcome = take_step(statistics);
+    reporter_.step(step_, loss_, outcome, parts_.plan.batch_size(step_ - 1), parts_.clock.take());
+    if (statistics) reporter_.statistics(step_, parts_.replica().coordinator.statistics());
     if (evaluation_due()) validate();
-    report_save(writer_.poll());
-    if (checkpoint_due(outcome)) save();
+    if (meeting_due()) report_save(writer_.poll());
+    if (outcome.save || checkpoint_due()) save();
     stopped = outcome.stop;
   }
   return finish(stopped && step_ < parts_.total_steps);
+}
+
+/// One step of every copy of the weights that this worker trains. Where there are several copies, all workers know the
+/// outcome, and ask to stop or to save, only when they meet.
+StepOutcome Trainer::take_step(bool statistics) {
+  const unsigned asked = flags();
+  StepOutcome outcome;
+  std::vector<double> norms;
+  totals_.clear();
+  for (const auto& replica : parts_.replicas) {
+    replica->worker.compute_gradients(step_, totals_);
+    check_copies(*replica);
+    writer_.wait_for_reads();
+    outcome = replica->coordinator.update(step_ + 1, totals_, parts_.outer ? 0 : asked, statistics);
+    norms.push_back(outcome.gradient_norm);
+  }
+  ++step_;
+  if (parts_.outer) {
+    parts_.outer->step(step_, step_ == parts_.total_steps);
+    if (meeting_due()) parts_.outer->meet(totals_, norms, asked, outcome);
+  }
+  if (meeting_due()) loss_ = totals_.mean_loss();
+  return outcome;
 }
 
 void Trainer::begin() {
@@ -140,7 +156,7 @@ void Trainer::begin() {
                               {"validation data", parts_.data.validation->fingerprint()}});
   for (const std::string& text : setup_.warnings) reporter_.warning(text);
   reporter_.start(summary());
-  if (const std::string note = parts_.reduction->note(); !note.empty()) reporter_.notice(note);
+  if (const std::string note = parts_.replica().reduction->note(); !note.empty()) reporter_.notice(note);
   if (!setup_.resume) {
     parts_.initialise(static_cast<std::uint64_t>(config_.job.seed));
     return;
@@ -161,9 +177,10 @@ void Trainer::begin_step() {
   if (step_ > first_step_) recorder_.allow(1);
 }
 
-void Trainer::check_values() {
-  if (config_.comm.sharding == "values") return;  // there are no copies
-  if (config_.watch.values > 0 && (step_ + 1) % config_.watch.values == 0 && values_.needed()) values_.run(step_ + 1);
+void Trainer::check_copies(Replica& replica) {
+  if (config_.comm.sharding == "values") return;  // there are none
+  const std::int64_t every = config_.watch.values;
+  if (every > 0 && (step_ + 1) % every == 0 && replica.copies.needed()) replica.copies.run(step_ + 1);
 }
 
 unsigned Trainer::flags() const {
@@ -177,17 +194,23 @@ unsigned Trainer::flags() const {
 
 bool Trainer::evaluation_due() const { return config_.evaluate.every > 0 && step_ % config_.evaluate.every == 0; }
 
-bool Trainer::checkpoint_due(const StepOutcome& outcome) const {
+bool Trainer::checkpoint_due() const {
   const bool best = early_.active() && early_.best_step() == step_;
-  const bool turn = config_.checkpoint.every_steps > 0 && step_ % config_.checkpoint.every_steps == 0;
-  return outcome.save || best || turn;
+  return best || (config_.checkpoint.every_steps > 0 && step_ % config_.checkpoint.every_steps == 0);
+}
+
+/// Behind a step: whether all workers tell each other what they know. Always, unless groups train copies of their own.
+bool Trainer::meeting_due() const {
+  return !parts_.outer || reporter_.wants_step(step_) || evaluation_due() || checkpoint_due();
 }
 
 void Trainer::validate() {
   if (parts_.data.validation->size() == 0 || evaluated_step_ == step_) return;
   recorder_.enter("evaluation");
-  evaluation_ = evaluate(parts_.model, parts_.values(), *parts_.data.validation, setup_.layout.micro,
+  if (parts_.outer) parts_.outer->lend_values();
+  evaluation_ = evaluate(parts_.model, parts_.replica().values(), *parts_.data.validation, setup_.layout.micro,
                          config_.evaluate.batches * config_.batch.size, world_);
+  if (parts_.outer) parts_.outer->give_back();
   evaluated_step_ = step_;
   reporter_.evaluation(step_, evaluation_);
   if (early_.improved(step_, evaluation_.loss) && early_.active()) writer_.pin("best", step_);
@@ -198,6 +221,7 @@ void Trainer::save() {
   if (saved_step_ == step_) return;
   const SlowPhase slow(recorder_, "save", kSlowPatience);
   report_save(writer_.finish());
+  if (parts_.outer) parts_.outer->settle();
   writer_.start(parts_.tensors.specs(), readable(parts_.pieces()), state(), *parts_.backend);
   saved_step_ = step_;
   last_save_ = Clock::now();
@@ -242,6 +266,7 @@ TrainingState Trainer::state() const {
   state.config = config_text_;
   continuity().write_to(state);
   early_.write_to(state);
+  if (parts_.outer) parts_.outer->write_to(state);
   return state;
 }
 
@@ -251,7 +276,8 @@ Continuity Trainer::continuity() const {
           .batch = config_.batch.size,
           .micro = setup_.layout.micro,
           .data = parts_.data.train->fingerprint(),
-          .compression = compression_text(config_.comm, setup_.layout.shards)};
+          .compression = compression_text(config_.comm, setup_.layout.shards),
+          .outer = outer_text(config_, setup_.layout.shards)};
 }
 
 std::string Trainer::summary() const {

@@ -17,22 +17,15 @@ std::int64_t total_steps_of(const JobConfig& config, const BatchPlan& plan) {
   return std::max<std::int64_t>(1, std::llround(config.job.epochs * static_cast<double>(plan.steps_per_epoch())));
 }
 
-Sharding sharding_of(const JobConfig& config) {
-  if (config.comm.sharding == "values") return Sharding::kValues;
-  return config.comm.sharding == "gradients" ? Sharding::kGradients : Sharding::kOptimizer;
-}
-
-SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
-  return {.shards = shards,
-          .groups = static_cast<int>(config.comm.groups),
-          .coding = coding_of(config.comm),
-          .coordinators = static_cast<int>(config.comm.coordinators),
-          .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
-          .share_memory = config.comm.share_memory,
-          .sharding = sharding_of(config),
-          .plugins = config.compute.plugins,
-          .native = config.comm.reduction == "native",
-          .timeout_seconds = config.watch.timeout};
+/// Without [outer] all shards are one group.
+GroupLayout groups_of(const JobConfig& config, int shards, const Communicator& world) {
+  if (config.outer.every == 0) return lay_out_groups(world.rank(), world.size(), 1, shards);
+  const int groups = groups_of(config.comm, shards);
+  if (shards % groups != 0) {
+    throw ConfigError("comm.groups = " + std::to_string(groups) + " does not divide batch.shards = " +
+                      std::to_string(shards) + ": with [outer] groups have equally many shards");
+  }
+  return lay_out_groups(world.rank(), world.size(), groups, shards);
 }
 
 }  // namespace
@@ -55,17 +48,43 @@ TrainingParts::TrainingParts(const JobConfig& config, const JobLayout& layout, C
            config.data.train),
       total_steps(total_steps_of(config, plan)),
       tensors(model.parameters(), config, layout.shards),
-      reduction(make_split_allreduce(world, *backend, model.parameters().flat_size(), blocks_of(model.parameters()),
-                                     compute_type(config) == DType::kBF16, reduction_options(config, layout.shards))),
-      worker(model, *reduction, *data.train, plan, layout.micro, clock, *backend),
-      coordinator(model.parameters(), *reduction, *backend, world, config, total_steps, clock) {
+      groups(groups_of(config, layout.shards, world)),
+      team(config.outer.every > 0 ? world.split(groups.team) : nullptr) {
   model.allocate(*backend, seed_of(config));
+  const ReplicaParts parts{config, *backend, model, *data.train, plan, layout.micro, total_steps, clock};
+  for (int group = groups.mine.begin; group < groups.mine.end; ++group) {
+    const ShardRange shards{groups.first_shard(group), groups.first_shard(group + 1)};
+    replicas.push_back(team == nullptr ? std::make_unique<Replica>(parts, world, shards, TensorNames{})
+                                       : std::make_unique<Replica>(parts, *team, shards, names_of_group(group)));
+  }
+  if (team != nullptr) {
+    outer = std::make_unique<OuterTraining>(model.parameters(), config, groups, replicas, world, *backend);
+  }
+}
+
+void TrainingParts::initialise(std::uint64_t seed) {
+  for (const auto& replica : replicas) replica->coordinator.initialise(seed);
+  if (outer) outer->initialise(seed);
+}
+
+std::vector<TensorPiece> TrainingParts::pieces() const {
+  std::vector<NamedPiece> pieces;
+  for (const auto& replica : replicas) {
+    const std::vector<NamedPiece> some = replica->coordinator.pieces();
+    pieces.insert(pieces.end(), some.begin(), some.end());
+  }
+  if (outer) {
+    const std::vector<NamedPiece> some = outer->pieces();
+    pieces.insert(pieces.end(), some.begin(), some.end());
+  }
+  return tensors.numbered(pieces);
 }
 
 void TrainingParts::load(const Checkpoint& checkpoint) {
   require_same_tensors(checkpoint, tensors.specs());
   checkpoint.read(pieces(), *backend);
-  coordinator.loaded();
+  for (const auto& replica : replicas) replica->coordinator.loaded();
+  if (outer) outer->loaded(checkpoint.state());
 }
 
 }  // namespace ballast

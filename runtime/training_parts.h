@@ -4,9 +4,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
-#include "runtime/coordinator.h"
-#include "runtime/worker.h"
+#include "runtime/outer_training.h"
+#include "runtime/replica.h"
 
 namespace ballast {
 
@@ -20,26 +21,20 @@ struct JobLayout {
 /// `resumed_shards`: of the checkpoint that the job goes on from.
 [[nodiscard]] JobLayout layout_of(const JobConfig& config, std::optional<int> resumed_shards, int workers, int threads);
 
-/// Made in the order of its members. compute_gradients(step) and update(step + 1) by turns are training.
+/// Made in the order of its members.
 struct TrainingParts {
   /// Collective. Allocates everything that a step needs; values are not set yet. Throws what opening the data and
   /// building the model throw.
   TrainingParts(const JobConfig& config, const JobLayout& layout, Communicator& world,
                 std::unique_ptr<Backend> backend_of_worker);
 
-  [[nodiscard]] ParameterMemory values() const {
-    return {.values = reduction->values(),
-            .compute_values = reduction->compute_values(),
-            .gradients = {},
-            .use_values = [this](std::span<const ElementRange> now, std::span<const ElementRange> next) {
-              reduction->use_values(now, next);
-            }};
-  }
+  /// The copy of the weights that this worker trains; with [outer] the first of them.
+  [[nodiscard]] Replica& replica() const { return *replicas.front(); }
 
   /// Collective. First values, published.
-  void initialise(std::uint64_t seed) { coordinator.initialise(seed); }
-  /// My part of everything that a checkpoint holds as tensors, in the live memory.
-  [[nodiscard]] std::vector<TensorPiece> pieces() const { return tensors.numbered(coordinator.pieces()); }
+  void initialise(std::uint64_t seed);
+  /// My part of everything that a checkpoint holds as tensors, in the live memory. With [outer]: behind settle().
+  [[nodiscard]] std::vector<TensorPiece> pieces() const;
   /// Collective. Fills the pieces and publishes the values. DataError where the checkpoint has other tensors.
   void load(const Checkpoint& checkpoint);
 
@@ -49,10 +44,11 @@ struct TrainingParts {
   BatchPlan plan;
   std::int64_t total_steps;
   StateTensors tensors;
-  std::unique_ptr<SplitAllReduce> reduction;
+  GroupLayout groups;
   PhaseClock clock;
-  Worker worker;
-  Coordinator coordinator;
+  std::unique_ptr<Communicator> team;              ///< the workers of my group; null without [outer]
+  std::vector<std::unique_ptr<Replica>> replicas;  ///< one without [outer], otherwise one for each group of mine
+  std::unique_ptr<OuterTraining> outer;            ///< null without [outer]
 };
 
 }  // namespace ballast

@@ -25,8 +25,8 @@ struct StepTotals {
 
 class Worker {
  public:
-  /// `gradients` adds up `shards` of a step's shards: its shard 0 is shards.begin. Their mean is taken over the samples of
-  /// these. `micro`: samples per micro-batch, at most model.max_samples(). All references must outlive the worker.
+  /// `gradients` adds up `shards` of a step's shards: its shard 0 is shards.begin. Their mean is taken over the samples
+  /// of these. `micro`: samples per micro-batch, at most model.max_samples(). All references must outlive the worker.
   Worker(Model& model, SplitAllReduce& gradients, ShardRange shards, const Dataset& data, const BatchPlan& plan,
          std::int64_t micro, PhaseClock& clock, Backend& backend);
 

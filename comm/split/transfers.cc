@@ -89,6 +89,7 @@ void Transfers::poll_until(const std::function<bool()>& condition) {
       if (failure_) std::rethrow_exception(failure_);
       if (!thread_.joinable()) move();
     }
+    group_.check();
     std::this_thread::sleep_for(kNap);
   }
 }

@@ -94,7 +94,7 @@ JobConfig job(bool share_memory) {
 
 void flip_a_bit(const TrainingParts& parts) {
   const Parameter& parameter = parts.model.parameters()[0];
-  auto* byte = static_cast<std::uint8_t*>(parts.reduction->values().subspan(parameter.offset + 2, 1).data);
+  auto* byte = static_cast<std::uint8_t*>(parts.replica().reduction->values().subspan(parameter.offset + 2, 1).data);
   *byte = static_cast<std::uint8_t>(*byte ^ 1U);
 }
 
@@ -108,17 +108,18 @@ void train(Communicator& plain, const std::string& way, double timeout, const st
   const JobConfig config = job(share_memory);
   const JobLayout layout = layout_of(config, std::nullopt, world.size(), 1);
   TrainingParts parts(config, layout, chosen, make_backend({.name = "cpu", .threads = 1}));
-  ValueCheck check(parts.model.parameters(), *parts.reduction, *parts.backend, chosen, share_memory);
+  ValueCheck check(parts.model.parameters(), *parts.replica().reduction, *parts.backend, chosen, share_memory);
   parts.initialise(1);
   parts.clock.record_in(supervision.recorder());
   supervision.recorder().allow(1);
   StepTotals totals(layout.shards);
   for (std::int64_t step = 0; step < config.job.steps; ++step) {
     supervision.recorder().begin_step(step + 1);
-    parts.worker.compute_gradients(step, totals);
+    totals.clear();
+    parts.replica().worker.compute_gradients(step, totals);
     if (way == "flips" && step + 1 == kBadStep && world.rank() + 1 == world.size()) flip_a_bit(parts);
     if (check.needed()) check.run(step + 1);
-    static_cast<void>(parts.coordinator.update(step + 1, totals, 0, false));
+    static_cast<void>(parts.replica().coordinator.update(step + 1, totals, 0, false));
   }
 }
 

@@ -62,8 +62,9 @@ void expect_steady(const ModelConfig& model, const std::string& precision) {
     std::int64_t step = 0;
     const auto run = [&](int steps) {
       for (int i = 0; i < steps; ++i) {
-        parts.worker.compute_gradients(step++, totals);
-        static_cast<void>(parts.coordinator.update(step, totals, 0, false));
+        totals.clear();
+        parts.replica().worker.compute_gradients(step++, totals);
+        static_cast<void>(parts.replica().coordinator.update(step, totals, 0, false));
       }
       world.barrier();
     };

@@ -8,6 +8,7 @@ ballast_unit_test(runtime/far_memory USES runtime thread_workers far_memory_back
 ballast_unit_test(runtime/hang_analysis USES runtime)
 ballast_unit_test(runtime/optimizers USES runtime)
 ballast_unit_test(runtime/permutation USES runtime)
+ballast_unit_test(runtime/outer_training USES runtime thread_workers TIMEOUT 300)
 ballast_unit_test(runtime/phase_clock USES runtime)
 ballast_unit_test(runtime/prefetcher USES runtime)
 ballast_unit_test(runtime/roof USES runtime thread_workers)

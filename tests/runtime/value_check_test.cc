@@ -50,15 +50,17 @@ std::vector<std::string> complaints(const JobConfig& config, int workers, int wo
     const JobLayout layout = layout_of(config, std::nullopt, world.size(), 1);
     TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 1}));
     const ParameterTable& table = parts.model.parameters();
-    ValueCheck check(table, *parts.reduction, *parts.backend, world, config.comm.share_memory);
+    ValueCheck check(table, *parts.replica().reduction, *parts.backend, world, config.comm.share_memory);
     parts.initialise(1);
     StepTotals totals(layout.shards);
     for (std::int64_t step = 0; step < 3; ++step) {
-      parts.worker.compute_gradients(step, totals);
+      totals.clear();
+      parts.replica().worker.compute_gradients(step, totals);
       if (step == 2 && flip.rank == world.rank()) {
         const Parameter& parameter = table[table.find(flip.parameter)];
         const bool bf16 = parameter.compute == DType::kBF16;
-        flip_bit(bf16 ? parts.reduction->compute_values() : parts.reduction->values(), parameter.offset + flip.element);
+        flip_bit(bf16 ? parts.replica().reduction->compute_values() : parts.replica().reduction->values(),
+                 parameter.offset + flip.element);
       }
       world.barrier();
       try {
@@ -67,7 +69,7 @@ std::vector<std::string> complaints(const JobConfig& config, int workers, int wo
         EXPECT_EQ(error.code(), ExitCode::kDesync);
         texts[static_cast<std::size_t>(world.rank())] = error.what();
       }
-      static_cast<void>(parts.coordinator.update(step + 1, totals, 0, false));
+      static_cast<void>(parts.replica().coordinator.update(step + 1, totals, 0, false));
     }
   });
   return texts;
@@ -94,8 +96,8 @@ TEST(ValueCheck, HasNothingToCompareOnOneNode) {
   run_workers(2, 2, [&](Communicator& world) {
     const JobConfig config = small_gpt("f32", true);
     const JobLayout layout = layout_of(config, std::nullopt, 2, 1);
-    const TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 1}));
-    const ValueCheck check(parts.model.parameters(), *parts.reduction, *parts.backend, world, true);
+    TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 1}));
+    const ValueCheck check(parts.model.parameters(), *parts.replica().reduction, *parts.backend, world, true);
     EXPECT_FALSE(check.needed());
   });
 }
@@ -129,8 +131,9 @@ TEST(ValueCheck, TakesAboutOnePassOverTheWeights) {
     TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 1}));
     parts.initialise(1);
     const ElementRange all{0, parts.model.parameters().flat_size()};
-    parts.reduction->use_values(std::span(&all, 1), {});  // instead of a forward pass: they are still on their way
-    ValueCheck check(parts.model.parameters(), *parts.reduction, *parts.backend, world, false);
+    parts.replica().reduction->use_values(std::span(&all, 1),
+                                          {});  // instead of a forward pass: they are still on their way
+    ValueCheck check(parts.model.parameters(), *parts.replica().reduction, *parts.backend, world, false);
     check.run(0);
     constexpr int kRuns = 20;
     double least = 1e9;

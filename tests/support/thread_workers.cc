@@ -151,6 +151,11 @@ class ThreadCommunicator final : public Communicator {
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return static_cast<int>(group_.members.size()); }
 
+  void check() const override {
+    const std::lock_guard lock(world_.mutex);
+    if (world_.failed) throw NeighbourFailed();
+  }
+
   void barrier() override { static_cast<void>(all_gather({})); }
 
   void broadcast(std::span<std::byte> bytes, int root) override {

@@ -21,6 +21,7 @@ KINDS = {
     "int8": {"comm": {"compression": "int8"}},
     "topk": {"comm": {"compression": "topk", "keep": 0.05}},
     "sign": {"comm": {"compression": "sign"}},
+    "outer": {"comm": {"groups": 4, "compression": "int4"}, "outer": {"every": 6, "fragments": 3, "delay": 3, "merge": 0.5}},
 }
 BUCKETS_MIB = [8, 0.05, 0.004]
 SHARDING = ["gradients", "optimizer", "values", "values"]
