@@ -17,10 +17,10 @@ std::int64_t total_steps_of(const JobConfig& config, const BatchPlan& plan) {
   return std::max<std::int64_t>(1, std::llround(config.job.epochs * static_cast<double>(plan.steps_per_epoch())));
 }
 
-SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
+SplitAllReduceOptions reduction_options(const JobConfig& config, int shards, std::int64_t bucket_bytes) {
   return {.shards = shards,
           .coordinators = static_cast<int>(config.comm.coordinators),
-          .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
+          .bucket_bytes = bucket_bytes,
           .share_memory = config.comm.share_memory,
           .free_gradients = config.comm.sharding == "gradients",
           .plugins = config.compute.plugins,
@@ -47,8 +47,10 @@ TrainingParts::TrainingParts(const JobConfig& config, const JobLayout& layout, C
       plan(data.train->size(), config.batch.size, layout.shards, config.data.shuffle, seed_of(config),
            config.data.train),
       total_steps(total_steps_of(config, plan)),
+      buckets(choose_buckets(config.comm, model.parameters().flat_size(), *backend, world)),
       reduction(make_split_allreduce(world, *backend, model.parameters().flat_size(), blocks_of(model.parameters()),
-                                     compute_type(config) == DType::kBF16, reduction_options(config, layout.shards))),
+                                     compute_type(config) == DType::kBF16,
+                                     reduction_options(config, layout.shards, buckets.bytes))),
       worker(model, *reduction, *data.train, plan, layout.micro, clock, *backend),
       coordinator(model.parameters(), *reduction, *backend, world, config, total_steps, clock) {
   model.allocate(*backend, seed_of(config));

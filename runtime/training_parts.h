@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "runtime/bucket_choice.h"
 #include "runtime/coordinator.h"
 #include "runtime/worker.h"
 
@@ -39,6 +40,7 @@ struct TrainingParts {
   Datasets data;
   BatchPlan plan;
   std::int64_t total_steps;
+  BucketChoice buckets;
   std::unique_ptr<SplitAllReduce> reduction;
   PhaseClock clock;
   Worker worker;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -53,8 +54,11 @@ class TrainerTest : public testing::Test {
   }
 
   static RunResult run(const JobConfig& config, int workers, Recorder& recorder) {
+    return run(config, workers, workers, recorder);
+  }
+  static RunResult run(const JobConfig& config, int workers, int workers_per_node, Recorder& recorder) {
     RunResult result;
-    run_workers(workers, [&](Communicator& world) {
+    run_workers(workers, workers_per_node, [&](Communicator& world) {
       const RunResult mine = train(config, "", world, recorder);
       if (world.rank() == 0) result = mine;
     });
@@ -85,6 +89,29 @@ TEST_F(TrainerTest, GivesTheSameBitsOnAnyNumberOfWorkers) {
       EXPECT_EQ(digest(config, 6), digest(alone, 6));
     }
   }
+}
+
+TEST_F(TrainerTest, BucketsAsTheNetworkAsksChangeNoBitsAndAreTold) {
+  Recorder one;
+  const JobConfig alone = job("one");
+  run(alone, 1, one);
+  JobConfig config = job("automatic");
+  config.comm.bucket_mib = JobConfig{}.comm.bucket_mib;
+  config.job.steps = 3;
+  Recorder several;
+  run(config, 3, 1, several);
+  const auto told = testing::Contains(testing::HasSubstr("MiB (comm.bucket_mib)"));
+  EXPECT_THAT(several.notices, told);
+  std::ostringstream log;
+  log << std::ifstream(config.job.dir + "/log").rdbuf();
+  EXPECT_THAT(log.str(), testing::HasSubstr("3 nodes: latency "));
+  config.job.steps = 6;
+  several.notices.clear();
+  run(config, 4, 2, several);
+  EXPECT_THAT(several.notices, told);
+  EXPECT_EQ(several.losses, one.losses);
+  EXPECT_EQ(digest(config, 6), digest(alone, 6));
+  EXPECT_THAT(one.notices, testing::Not(told));
 }
 
 TEST_F(TrainerTest, ResumedOnAnotherNumberOfWorkersEndsWithTheSameBits) {

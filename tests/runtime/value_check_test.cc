@@ -128,6 +128,7 @@ TEST(ValueCheck, TakesAboutOnePassOverTheWeights) {
     const JobLayout layout = layout_of(config, std::nullopt, world.size(), 1);
     TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 1}));
     parts.coordinator.initialise(1);
+    parts.reduction->wait_for_values(parts.model.parameters().flat_size());
     ValueCheck check(parts.model.parameters(), *parts.reduction, *parts.backend, world, false);
     check.run(0);
     constexpr int kRuns = 20;

@@ -10,6 +10,7 @@ import jobs
 
 LAYOUTS = [[1, 1], [2, 1], [2, 2], [1, 1, 1], [1, 2, 1]]
 COORDINATORS = ["all", 1, 2]
+BUCKETS_MIB = [0.05, "auto"]
 
 
 @unittest.skipIf(hosts.missing(), hosts.missing())
@@ -23,8 +24,8 @@ class TestHosts(jobs.SystemTest):
         with hosts.Hosts(3, self.folder) as group:
             for number, slots in enumerate(LAYOUTS):
                 job = jobs.RunFolder(self.folder / str(number), jobs.small_job(self.model, self.precision))
-                job.train(f"comm.coordinators={COORDINATORS[number % 3]}", "comm.bucket_mib=0.05", "compute.threads=1",
-                          prefix=group.mpirun(slots))
+                job.train(f"comm.coordinators={COORDINATORS[number % 3]}", f"comm.bucket_mib={BUCKETS_MIB[number % 2]}",
+                          "compute.threads=1", prefix=group.mpirun(slots))
                 self.assertEqual((job.digest(), job.losses()), expected, slots)
 
     def test_same_bits_over_slow_links(self):

@@ -10,7 +10,7 @@ import jobs
 # Workers by host.
 LAYOUTS = [[1], [8], [1, 1], [5], [2, 1], [4, 4], [1, 1, 1], [3], [2, 2, 1], [4, 3], [1, 1, 1, 1], [3, 2, 1], [2], [3, 3, 2], [2, 1, 2, 1], [2, 2, 2, 1],
            [2, 2, 2, 2]]
-BUCKETS_MIB = [8, 0.05, 0.004]
+BUCKETS_MIB = ["auto", 0.05, 0.004]
 SHARDING = ["gradients", "optimizer"]
 STEPS_EACH = 12
 
