@@ -41,11 +41,11 @@ std::int64_t wire_bytes(const ParameterTable& parameters, int workers, std::int6
 }
 
 // With comm.sharding = "gradients" the latest shard's buckets are summed and freed; sums of earlier shards wait whole.
-std::int64_t gradient_bytes(const JobConfig& config, std::int64_t gradient, std::int64_t owners,
+std::int64_t gradient_bytes(const JobConfig& config, std::int64_t gradient, const Ownership& who,
                             const GradientParts& parts) {
   if (config.comm.sharding != "gradients") return gradient * parts.buffers;
-  const auto ahead = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)) * kBucketsAhead;
-  return std::min(gradient, share(gradient, owners) + ahead) + gradient * (parts.buffers - 1);
+  const std::int64_t ahead = planned_bucket_bytes(config, gradient / size_of(DType::kF32), who) * kBucketsAhead;
+  return std::min(gradient, share(gradient, who.owners()) + ahead) + gradient * (parts.buffers - 1);
 }
 
 // A worker receives what other nodes hold of its slices, and adds up what its neighbours hold before that leaves.
@@ -81,7 +81,7 @@ PlanReport make_plan(const JobConfig& config, int workers, int nodes) {
   plan.flops_per_step = model.flops_per_sample() * static_cast<double>(config.batch.size);
   plan.values = gradient + (compute == DType::kBF16 ? flat * size_of(DType::kBF16) : 0);
   plan.values_shared = config.comm.share_memory && config.compute.backend != "cuda" && workers > 1;
-  plan.gradients = gradient_bytes(config, gradient, who.owners(), parts);
+  plan.gradients = gradient_bytes(config, gradient, who, parts);
   plan.optimizer = share(states, who.owners());
   plan.activations = model.arena_bytes();
   plan.exchange = exchange_bytes(gradient, who, parts);

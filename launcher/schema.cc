@@ -192,6 +192,19 @@ std::string set_coordinators(CommSection& comm, const Value& value) {
   return read_integer(value, at_least(1), comm.coordinators);
 }
 
+std::string set_bucket_mib(CommSection& comm, const Value& value) {
+  if (value.text() != nullptr && *value.text() == "auto") {
+    comm.bucket_mib = 0.0;
+    return "";
+  }
+  if (value.number() == nullptr && value.integer() == nullptr) return expected("\"auto\", or a number", value);
+  return read_number(value, Range{0, 4096, true}, comm.bucket_mib);
+}
+
+std::string print_bucket_mib(const CommSection& comm) {
+  return comm.bucket_mib == 0.0 ? "\"auto\"" : toml_number(number_text(comm.bucket_mib));
+}
+
 void add_machine(std::vector<Key>& all) {
   SectionKeys<PrecisionSection> precision("precision", &JobConfig::precision, all);
   precision.text("compute", &PrecisionSection::compute, {"f32", "bf16"},
@@ -206,8 +219,11 @@ void add_machine(std::vector<Key>& all) {
   compute.boolean("tf32", &ComputeSection::tf32,
                   {"", "cuda: matrix products of f32 may round their factors to TF32: faster, three digits"});
   SectionKeys<CommSection> comm("comm", &JobConfig::comm, all);
-  comm.number("bucket_mib", &CommSection::bucket_mib, Range{0, 4096, true},
-              {"MiB", "Gradients are reduced in pieces of this size while backward still runs"});
+  comm.special("bucket_mib", "\"auto\" or number", "greater than 0 and at most 4096",
+               {"MiB",
+                "Gradients are reduced in pieces of this size while backward still runs. \"auto\": as large as the "
+                "network between the nodes asks for, measured at the start; 8 on one node and on GPUs"},
+               set_bucket_mib, print_bucket_mib);
   comm.special("coordinators", "\"all\" or integer", "1 or more",
                {"workers", "How many workers sum gradients and keep optimizer state; 1: rank 0 alone"},
                set_coordinators,

@@ -79,7 +79,7 @@ struct ComputeSection {
   bool tf32 = false;    ///< cuda: f32 products may round their factors to TF32
 };
 struct CommSection {
-  double bucket_mib = 8.0;
+  double bucket_mib = 0.0;        ///< 0 = "auto": see runtime/bucket_choice.h
   std::int64_t coordinators = 0;  ///< 0 = "all"
   bool share_memory = true;
   std::string sharding = "optimizer";  ///< "optimizer" | "gradients" | "values": what is kept of own slices only

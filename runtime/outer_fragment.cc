@@ -13,14 +13,14 @@ ParameterTable part_of(const ParameterTable& all, int first, int last) {
   return part;
 }
 
-SplitAllReduceOptions options_of(const JobConfig& config, const GroupLayout& groups) {
+SplitAllReduceOptions options_of(const JobConfig& config, const GroupLayout& groups, std::int64_t bucket_bytes) {
   const GradientCoding coding = coding_of(config.comm);
   return {.shards = groups.groups,
           .held = groups.led,
           .coding = coding,
           .publish_coding = coding,
           .coordinators = static_cast<int>(config.comm.coordinators),
-          .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
+          .bucket_bytes = bucket_bytes,
           .share_memory = config.comm.share_memory,
           .timeout_seconds = config.watch.timeout};
 }
@@ -28,14 +28,15 @@ SplitAllReduceOptions options_of(const JobConfig& config, const GroupLayout& gro
 }  // namespace
 
 OuterFragment::OuterFragment(const ParameterTable& all, int first, int last, const JobConfig& config,
-                             const GroupLayout& groups, Communicator& world, Backend& backend)
+                             const GroupLayout& groups, std::int64_t bucket_bytes, Communicator& world,
+                             Backend& backend)
     : config_(config.outer),
       groups_(groups.groups),
       backend_(backend),
       parameters_(part_of(all, first, last)),
       elements_{all[first].offset, all[first].offset + parameters_.flat_size()},
       exchange_(make_split_allreduce(world, backend, parameters_.flat_size(), blocks_of(parameters_), /*bf16=*/false,
-                                     options_of(config, groups))),
+                                     options_of(config, groups, bucket_bytes))),
       runs_(parameters_, exchange_->blocks(), exchange_->my_slices()) {
   if (config_.momentum == 0.0 || runs_.state_elements() == 0) return;
   momentum_ = Buffer(backend, runs_.state_elements(), DType::kF32);

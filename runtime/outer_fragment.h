@@ -27,7 +27,7 @@ class OuterFragment {
  public:
   /// Collective. Parameters [first, last) of `all`. References must outlive it.
   OuterFragment(const ParameterTable& all, int first, int last, const JobConfig& config, const GroupLayout& groups,
-                Communicator& world, Backend& backend);
+                std::int64_t bucket_bytes, Communicator& world, Backend& backend);
 
   /// Where the fragment lies in a flat buffer of all parameters.
   [[nodiscard]] ElementRange elements() const { return elements_; }

@@ -26,7 +26,8 @@ std::vector<int> fragment_borders(const ParameterTable& parameters, std::int64_t
 }  // namespace
 
 OuterTraining::OuterTraining(const ParameterTable& parameters, const JobConfig& config, const GroupLayout& groups,
-                             std::vector<std::unique_ptr<Replica>>& replicas, Communicator& world, Backend& backend)
+                             std::int64_t bucket_bytes, std::vector<std::unique_ptr<Replica>>& replicas,
+                             Communicator& world, Backend& backend)
     : config_(config.outer), groups_(groups), replicas_(replicas), world_(world), backend_(backend) {
   if (!backend.host_addressable()) {
     throw ConfigError(
@@ -34,8 +35,8 @@ OuterTraining::OuterTraining(const ParameterTable& parameters, const JobConfig& 
   }
   const std::vector<int> borders = fragment_borders(parameters, config_.fragments);
   for (std::size_t i = 0; i + 1 < borders.size(); ++i) {
-    fragments_.push_back(
-        std::make_unique<OuterFragment>(parameters, borders[i], borders[i + 1], config, groups, world, backend));
+    fragments_.push_back(std::make_unique<OuterFragment>(parameters, borders[i], borders[i + 1], config, groups,
+                                                         bucket_bytes, world, backend));
   }
   exchanges_.resize(fragments_.size());
 }

@@ -24,7 +24,8 @@ class OuterTraining {
   /// Collective. `replicas`: of the groups that I train, in their order. References must outlive it. Throws ConfigError
   /// for backends whose memory the host cannot address.
   OuterTraining(const ParameterTable& parameters, const JobConfig& config, const GroupLayout& groups,
-                std::vector<std::unique_ptr<Replica>>& replicas, Communicator& world, Backend& backend);
+                std::int64_t bucket_bytes, std::vector<std::unique_ptr<Replica>>& replicas, Communicator& world,
+                Backend& backend);
 
   /// Collective. First values. Those of the replicas are the same.
   void initialise(std::uint64_t seed);

@@ -12,10 +12,10 @@ Sharding sharding_of(const CommSection& comm) {
   return comm.sharding == "gradients" ? Sharding::kGradients : Sharding::kOptimizer;
 }
 
-SplitAllReduceOptions reduction_options(const JobConfig& config, int shards) {
+SplitAllReduceOptions reduction_options(const JobConfig& config, int shards, std::int64_t bucket_bytes) {
   SplitAllReduceOptions options{.shards = shards,
                                 .coordinators = static_cast<int>(config.comm.coordinators),
-                                .bucket_bytes = static_cast<std::int64_t>(config.comm.bucket_mib * (1 << 20)),
+                                .bucket_bytes = bucket_bytes,
                                 .share_memory = config.comm.share_memory,
                                 .sharding = sharding_of(config.comm),
                                 .plugins = config.compute.plugins,
@@ -35,7 +35,7 @@ Replica::Replica(const ReplicaParts& parts, Communicator& workers, ShardRange sh
       team(workers),
       reduction(make_split_allreduce(team, parts.backend, parts.model.parameters().flat_size(),
                                      blocks_of(parts.model.parameters()), compute_type(parts.config) == DType::kBF16,
-                                     reduction_options(parts.config, shards.end - shards.begin))),
+                                     reduction_options(parts.config, shards.end - shards.begin, parts.bucket_bytes))),
       worker(parts.model, *reduction, shards, parts.data, parts.plan, parts.micro, parts.clock, parts.backend),
       coordinator(parts.model.parameters(), *reduction, parts.backend, team, parts.config, parts.total_steps,
                   parts.clock, std::move(tensors)),

@@ -21,6 +21,7 @@ struct ReplicaParts {
   const BatchPlan& plan;
   std::int64_t micro = 1;  ///< samples per micro-batch
   std::int64_t total_steps = 1;
+  std::int64_t bucket_bytes = 0;
   PhaseClock& clock;
 };
 

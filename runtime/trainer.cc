@@ -156,6 +156,7 @@ void Trainer::begin() {
                               {"validation data", parts_.data.validation->fingerprint()}});
   for (const std::string& text : setup_.warnings) reporter_.warning(text);
   reporter_.start(summary());
+  if (!parts_.buckets.note.empty()) reporter_.notice(parts_.buckets.note);
   if (const std::string note = parts_.replica().reduction->note(); !note.empty()) reporter_.notice(note);
   if (!setup_.resume) {
     parts_.initialise(static_cast<std::uint64_t>(config_.job.seed));

@@ -48,17 +48,19 @@ TrainingParts::TrainingParts(const JobConfig& config, const JobLayout& layout, C
            config.data.train),
       total_steps(total_steps_of(config, plan)),
       tensors(model.parameters(), config, layout.shards),
+      buckets(choose_buckets(config.comm, model.parameters().flat_size(), *backend, world)),
       groups(groups_of(config, layout.shards, world)),
       team(config.outer.every > 0 ? world.split(groups.team) : nullptr) {
   model.allocate(*backend, seed_of(config));
-  const ReplicaParts parts{config, *backend, model, *data.train, plan, layout.micro, total_steps, clock};
+  const ReplicaParts parts{config, *backend, model, *data.train, plan, layout.micro, total_steps, buckets.bytes, clock};
   for (int group = groups.mine.begin; group < groups.mine.end; ++group) {
     const ShardRange shards{groups.first_shard(group), groups.first_shard(group + 1)};
     replicas.push_back(team == nullptr ? std::make_unique<Replica>(parts, world, shards, TensorNames{})
                                        : std::make_unique<Replica>(parts, *team, shards, names_of_group(group)));
   }
   if (team != nullptr) {
-    outer = std::make_unique<OuterTraining>(model.parameters(), config, groups, replicas, world, *backend);
+    outer =
+        std::make_unique<OuterTraining>(model.parameters(), config, groups, buckets.bytes, replicas, world, *backend);
   }
 }
 

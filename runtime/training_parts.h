@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "runtime/bucket_choice.h"
 #include "runtime/outer_training.h"
 #include "runtime/replica.h"
 
@@ -44,6 +45,7 @@ struct TrainingParts {
   BatchPlan plan;
   std::int64_t total_steps;
   StateTensors tensors;
+  BucketChoice buckets;
   GroupLayout groups;
   PhaseClock clock;
   std::unique_ptr<Communicator> team;              ///< the workers of my group; null without [outer]

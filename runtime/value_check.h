@@ -26,8 +26,8 @@ class ValueCheck {
 
   /// Whether there is anything to compare.
   [[nodiscard]] bool needed() const { return copies_ > 1; }
-  /// Collective, between publish() and reduce(). Throws Error(kDesync) on every worker, with the tensor, the elements
-  /// and the ranks of the odd copy.
+  /// Collective, between publish() and reduce(), when all values have been waited for. Throws Error(kDesync) on every
+  /// worker, with the tensor, the elements and the ranks of the odd copy.
   void run(std::int64_t step);
 
  private:

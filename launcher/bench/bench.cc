@@ -52,11 +52,14 @@ const std::vector<Bench>& benches() {
        "add (in place) 12, adamw 28, adamw with the bf16 copy 30. All workers run at the same time.\n\n"
        "Example:\n  mpirun -n 2 ballast bench memory",
        bench_memory},
-      {"network", "Messages between nodes: latency, and bytes a second in both directions at once",
+      {"network", "Messages between nodes: latency, cost, and bytes a second in both directions at once",
        kBenchSeconds | kBenchThreads,
        "One worker of every node sends and receives in pieces of 256 KiB. ring: to its successor; rotation: to all "
        "others\n"
-       "in turn, as training does; swap: in pairs.\n\n"
+       "in turn, as training does; swap: in pairs. What a message costs, and the best rate, are what [cluster] of a "
+       "job "
+       "file\n"
+       "asks for: message_seconds and network_bandwidth.\n\n"
        "Example:\n  mpirun --host node1,node2 ballast bench network",
        bench_network},
       {"step", "Steps of a job: where their time goes, against what this machine could do", kBenchJob | kBenchSeconds,

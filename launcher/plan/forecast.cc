@@ -47,6 +47,14 @@ class Forecaster {
     const Ownership who = described(config_, nodes);
     return predict_step(load, cut_loads(blocks_, bucket_bytes(mib), who), who, cluster_);
   }
+  /// Of training's buckets.
+  [[nodiscard]] double bucket_mib(std::int64_t nodes) const {
+    const std::int64_t elements = model_.parameters().flat_size();
+    return static_cast<double>(planned_bucket_bytes(config_, elements, described(config_, nodes))) / (1 << 20);
+  }
+  [[nodiscard]] double predict_seconds(const StepLoad& load, std::int64_t nodes) const {
+    return predict(load, nodes, bucket_mib(nodes)).seconds;
+  }
   [[nodiscard]] const InputSpec& input() const { return model_.input(); }
 
   [[nodiscard]] Forecast::BucketChoice best_bucket(const StepLoad& load, std::int64_t nodes,
@@ -83,15 +91,15 @@ std::vector<Forecast::Level> levels_of(JobConfig config) {
 std::optional<double> fixed_batch_seconds(const JobConfig& config, Forecaster& job, std::int64_t nodes) {
   const std::int64_t most = config.batch.shards > 0 ? config.batch.shards : config.batch.size;
   if (nodes * config.cluster.workers > most) return std::nullopt;
-  return job.predict(job.load(nodes), nodes, config.comm.bucket_mib).seconds;
+  return job.predict_seconds(job.load(nodes), nodes);
 }
 
 std::vector<Forecast::Scale> scaling_of(const JobConfig& config, Forecaster& job, const StepLoad& load) {
   std::vector<Forecast::Scale> scaling;
   std::optional<double> fixed_alone;
   for (std::int64_t nodes = 1; nodes <= kMostNodes; nodes *= 2) {
-    Forecast::Scale scale{.nodes = nodes, .seconds = job.predict(load, nodes, config.comm.bucket_mib).seconds};
-    std::vector<Forecast::BucketChoice> choices = {{config.comm.bucket_mib, scale.seconds}};
+    Forecast::Scale scale{.nodes = nodes, .seconds = job.predict_seconds(load, nodes)};
+    std::vector<Forecast::BucketChoice> choices = {{job.bucket_mib(nodes), scale.seconds}};
     scale.best_bucket = job.best_bucket(load, nodes, choices);
     const Forecast::Scale& alone = scaling.empty() ? scale : scaling.front();
     scale.efficiency = alone.seconds / scale.seconds;
@@ -211,7 +219,7 @@ class Search {
     if (memory > memory_limit(tried.cluster)) return false;
     Forecaster job(tried);
     const std::int64_t nodes = tried.cluster.nodes;
-    remedies_.push_back({change, memory, job.predict(job.load(nodes), nodes, tried.comm.bucket_mib).seconds});
+    remedies_.push_back({change, memory, job.predict_seconds(job.load(nodes), nodes)});
     return true;
   }
 
@@ -242,12 +250,13 @@ Forecast make_forecast(const JobConfig& config, double items) {
   const std::int64_t nodes = config.cluster.nodes;
   Forecaster job(config);
   const StepLoad load = job.load(nodes);
-  Forecast forecast{.cluster = config.cluster, .step = job.predict(load, nodes, config.comm.bucket_mib)};
+  Forecast forecast{.cluster = config.cluster, .step = job.predict(load, nodes, job.bucket_mib(nodes))};
   const bool tokens = job.input().kind == InputSpec::Kind::kTokens;
   forecast.item = tokens ? "tokens" : "samples";
   forecast.items_per_step = static_cast<double>(config.batch.size * (tokens ? job.input().targets_per_sample : 1));
   forecast.levels = levels_of(config);
-  forecast.buckets = {{config.comm.bucket_mib, forecast.step.seconds}};
+  forecast.bucket_is_automatic = config.comm.bucket_mib == 0.0;
+  forecast.buckets = {{job.bucket_mib(nodes), forecast.step.seconds}};
   forecast.best_bucket = job.best_bucket(load, nodes, forecast.buckets);
   forecast.scaling = scaling_of(config, job, load);
   forecast.saving = saving_of(config, forecast.step.seconds);

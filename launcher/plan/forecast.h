@@ -26,7 +26,8 @@ struct Forecast {
   };
   std::vector<Level> levels;
 
-  /// Other bucket sizes on the same cluster.
+  bool bucket_is_automatic = false;  ///< the job leaves it to training
+  /// The job's own bucket size, then others on the same cluster.
   struct BucketChoice {
     double mib = 0.0, seconds = 0.0;
   };

@@ -102,6 +102,7 @@ Json forecast_json(const Forecast& forecast) {
           {"item", forecast.item},
           {"items_per_second", forecast.items_per_step / forecast.step.seconds},
           {"levels", levels_json(forecast)},
+          {"bucket_auto", forecast.bucket_is_automatic},
           {"buckets", buckets},
           {"best_bucket", bucket_json(forecast.best_bucket)},
           {"scaling", scaling_json(forecast)},

@@ -56,7 +56,8 @@ std::string step_text(const Forecast& forecast) {
              "in " + count_text(std::llround(step.messages_out)) + " messages"});
   table.add({"  in", bytes_text(step.bytes_in), ""});
   table.add({"best comm.bucket_mib", short_number(forecast.best_bucket.mib),
-             "step " + short_time(forecast.best_bucket.seconds) + ", now " + short_number(forecast.buckets[0].mib)});
+             "step " + short_time(forecast.best_bucket.seconds) + ", now " + short_number(forecast.buckets[0].mib) +
+                 (forecast.bucket_is_automatic ? " (auto)" : "")});
   return table.text() + path_text(step);
 }
 

@@ -6,6 +6,7 @@
 
 #include "comm/shards.h"
 #include "compute/error.h"
+#include "runtime/bucket_choice.h"
 #include "runtime/optimizer.h"
 
 namespace ballast {
@@ -54,6 +55,15 @@ GradientParts gradient_parts(int workers, int workers_per_node, int shards) {
 double update_bytes(const JobConfig& config) {
   const auto states = static_cast<double>(make_optimizer(config.optimizer)->states().size());
   return 4.0 + 8.0 + 8.0 * states + (config.precision.compute == "bf16" ? 2.0 : 0.0);
+}
+
+std::int64_t planned_bucket_bytes(const JobConfig& config, std::int64_t elements, const Ownership& who) {
+  const bool messages = config.compute.backend != "cuda";  // else devices exchange, and training measures nothing
+  const auto sharers = static_cast<double>(config.comm.share_memory ? 1 : config.cluster.workers);
+  const LinkCost link{.latency = config.cluster.latency,
+                      .piece_seconds = config.cluster.message_seconds,
+                      .bytes_per_second = config.cluster.network_bandwidth / sharers};
+  return bucket_bytes(config.comm, elements, messages ? who.nodes : 1, who.workers(), link);
 }
 
 StepLoad load_of(const JobConfig& config, Model& model, const Ownership& who) {

@@ -1,5 +1,5 @@
-// Defines: BatchCut, cut_batch, GradientParts, gradient_parts, update_bytes, load_of: a job cut up for a number of
-// workers, before anything is allocated.
+// Defines: BatchCut, cut_batch, GradientParts, gradient_parts, update_bytes, planned_bucket_bytes, load_of: a job cut
+// up for a number of workers, before anything is allocated.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +30,9 @@ struct GradientParts {
 /// Bytes of memory that updating an element takes: the sum is read, value and states are read and written, and the bf16
 /// copy is written.
 [[nodiscard]] double update_bytes(const JobConfig& config);
+
+/// The buckets that training would cut a gradient of `elements` into, with the links of `cluster`.
+[[nodiscard]] std::int64_t planned_bucket_bytes(const JobConfig& config, std::int64_t elements, const Ownership& who);
 
 /// Of the busiest worker. `model` may be planned for any number of samples.
 [[nodiscard]] StepLoad load_of(const JobConfig& config, Model& model, const Ownership& who);

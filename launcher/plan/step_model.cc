@@ -5,10 +5,12 @@
 #include <cstring>
 #include <utility>
 
+#include "comm/link_probe.h"
+
 namespace ballast {
 namespace {
 
-constexpr double kPieceBytes = 256 << 10;  // Transfers::kPieceBytes
+constexpr auto kPieceBytes = static_cast<double>(LinkProbe::kPieceBytes);
 constexpr double kElementBytes = 4.0;
 constexpr double kBlockElements = 8192.0;
 constexpr int kSteps = 3;

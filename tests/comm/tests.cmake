@@ -9,6 +9,9 @@ add_library(ballast_comm_bodies STATIC comm/communicator_contract.cc comm/traini
   support/reference_backend.cc support/reference_compression.cc support/reference_backend_sequence.cc)
 target_link_libraries(ballast_comm_bodies PUBLIC ballast_comm ballast_thread_workers GTest::gtest)
 
+ballast_unit_test(comm/bucket_size USES comm)
+ballast_unit_test(comm/link_cost USES comm)
+ballast_unit_test(comm/link_probe USES comm thread_workers)
 ballast_unit_test(comm/shards USES comm)
 ballast_unit_test(comm/partition USES comm)
 ballast_unit_test(comm/sum_plan USES comm thread_workers)

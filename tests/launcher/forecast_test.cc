@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "comm/bucket_size.h"
 #include "comm/split/shard_stack.h"
 #include "launcher/plan.h"
 #include "launcher/plan/drawing.h"
@@ -62,6 +63,44 @@ TEST(Forecast, ScalesFromOneNodeToSixteenThousand) {
     EXPECT_LE(scale.best_bucket.seconds, scale.seconds);
     EXPECT_EQ(scale.fixed_batch_efficiency.has_value(), scale.nodes <= 16) << "16 shards";
   }
+}
+
+TEST(Forecast, LeavesBucketsToTrainingWhereTheJobDoes) {
+  JobConfig config = even_job(4);
+  config.cluster.message_seconds = 1e-4;
+  const LinkCost link{.piece_seconds = 1e-4, .bytes_per_second = config.cluster.network_bandwidth};
+  const std::int64_t gradient = 4 << 20;
+  const Forecast automatic = make_forecast(config, 0.0);
+  ASSERT_EQ(auto_bucket_bytes(gradient, 4, link), 512 << 10);
+  EXPECT_EQ(automatic.buckets[0].mib, 0.5);
+  EXPECT_THAT(forecast_text(automatic), HasSubstr(", now 0.5 (auto)"));
+  EXPECT_EQ(automatic.scaling[0].best_bucket.seconds, automatic.scaling[0].seconds) << "one bucket size is as another";
+
+  config.comm.bucket_mib = 0.5;
+  const Forecast given = make_forecast(config, 0.0);
+  EXPECT_EQ(given.step.seconds, automatic.step.seconds);
+  EXPECT_THAT(forecast_text(given), testing::Not(HasSubstr("(auto)")));
+
+  config.comm.bucket_mib = 0.0;
+  config.compute.backend = "cuda";
+  EXPECT_EQ(make_forecast(config, 0.0).buckets[0].mib, 8.0) << "devices exchange without MPI's messages";
+  config.compute.backend = "cpu";
+  config.cluster.nodes = 1;
+  EXPECT_EQ(make_forecast(config, 0.0).buckets[0].mib, 8.0) << "nothing travels";
+}
+
+TEST(Forecast, ChoosesBucketsAnewForEveryNumberOfNodes) {
+  JobConfig config = even_job(4);
+  config.cluster.message_seconds = 1e-4;
+  const Ownership four{4, 1, 0}, many{64, 1, 0};
+  EXPECT_LT(planned_bucket_bytes(config, 1 << 20, four), planned_bucket_bytes(config, 1 << 20, many));
+  config.comm.share_memory = false;
+  config.cluster.workers = 4;
+  const Ownership apart{16, 1, 0};
+  JobConfig together = config;
+  together.comm.share_memory = true;
+  EXPECT_LT(planned_bucket_bytes(config, 1 << 20, apart), planned_bucket_bytes(together, 1 << 20, apart))
+      << "four workers that are nodes of their own share a link";
 }
 
 TEST(Forecast, KnowsTheIntervalsOfYoungAndDaly) {

@@ -218,9 +218,10 @@ TEST_F(Program, PlanPredictsAStepOnADescribedCluster) {
   const std::string cluster = " cluster.nodes=2 cluster.flops=1e10 cluster.memory_bandwidth=1e10 cluster.memory_gib=1";
   const std::string svg = run() + ".svg";
   const json plan = json::parse(ballast("plan --json " + job() + cluster + " --tokens 1000 --svg " + svg).output);
-  EXPECT_EQ(keys_of(plan["forecast"]),
-            (std::set<std::string>{"cluster", "step", "item", "items_per_second", "levels", "buckets", "best_bucket",
-                                   "scaling", "checkpoint", "budget", "node_memory", "fits", "remedies"}));
+  EXPECT_EQ(
+      keys_of(plan["forecast"]),
+      (std::set<std::string>{"cluster", "step", "item", "items_per_second", "levels", "bucket_auto", "buckets",
+                             "best_bucket", "scaling", "checkpoint", "budget", "node_memory", "fits", "remedies"}));
   EXPECT_EQ(plan["workers"], 2);
   EXPECT_EQ(plan["forecast"]["scaling"].size(), 15U);
   EXPECT_TRUE(std::filesystem::exists(svg));

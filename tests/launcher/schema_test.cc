@@ -176,8 +176,24 @@ TEST(Schema, ReadsBothFormsOfKeysThatHaveTwo) {
   EXPECT_EQ(config.checkpoint.every_steps, 500);
   EXPECT_EQ(find_key("comm", "coordinators")->set(config, read_bare_value("all")), "");
   EXPECT_EQ(config.comm.coordinators, 0);
+  config.comm.bucket_mib = 2.0;
+  EXPECT_EQ(find_key("comm", "bucket_mib")->set(config, read_bare_value("auto")), "");
+  EXPECT_EQ(find_key("comm", "bucket_mib")->print(config), "\"auto\"");
+  EXPECT_EQ(find_key("comm", "bucket_mib")->set(config, read_bare_value("4")), "");
+  EXPECT_EQ(config.comm.bucket_mib, 4.0);
   EXPECT_EQ(find_key("job", "stop_after")->set(config, read_bare_value("90")), "");
   EXPECT_EQ(config.job.stop_after, 90.0);
+}
+
+TEST(Schema, SaysWhatABucketSizeCanBe) {
+  JobConfig config;
+  const auto complaint = [&](const char* value) {
+    return find_key("comm", "bucket_mib")->set(config, read_bare_value(value));
+  };
+  EXPECT_EQ(complaint("large"), "expected \"auto\", or a number, got the text \"large\"");
+  EXPECT_EQ(complaint("0"), "0 is out of range: allowed is greater than 0 and at most 4096");
+  EXPECT_EQ(complaint("-1"), "-1 is out of range: allowed is greater than 0 and at most 4096");
+  EXPECT_EQ(config.comm.bucket_mib, JobConfig{}.comm.bucket_mib);
 }
 
 }  // namespace

@@ -147,7 +147,6 @@ class Reference {
 void expect_exchanges(const OuterSection& outer, int workers, int per_node) {
   JobConfig config;
   config.outer = outer;
-  config.comm.bucket_mib = 0.02;
   ParameterTable table;
   table.add("first", {16}, ParameterKind::kTrained, {}, DType::kF32);
   table.add("w", {100, 200}, ParameterKind::kTrained, {}, DType::kBF16);
@@ -155,7 +154,7 @@ void expect_exchanges(const OuterSection& outer, int workers, int per_node) {
   run_workers(workers, per_node, [&](Communicator& world) {
     const auto backend = make_backend({.name = "cpu", .threads = 1});
     const GroupLayout groups = lay_out_groups(world.rank(), world.size(), Reference::kGroups, 6);
-    OuterFragment fragment(table, 1, 3, config, groups, world, *backend);
+    OuterFragment fragment(table, 1, 3, config, groups, 20000, world, *backend);
     fragment.initialise(1);
     Reference reference(outer);
     for (int exchange = 0; exchange < 3; ++exchange) {

@@ -51,8 +51,11 @@ class TrainerTest : public testing::Test {
   }
 
   static RunResult run(const JobConfig& config, int workers, Recorder& recorder) {
+    return run(config, workers, workers, recorder);
+  }
+  static RunResult run(const JobConfig& config, int workers, int workers_per_node, Recorder& recorder) {
     RunResult result;
-    run_workers(workers, [&](Communicator& world) {
+    run_workers(workers, workers_per_node, [&](Communicator& world) {
       const RunResult mine = train(config, "", world, recorder);
       if (world.rank() == 0) result = mine;
     });

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 
 #include "tests/runtime/small_jobs.h"
@@ -29,6 +30,29 @@ TEST_F(TrainerTest, GivesTheSameBitsOnAnyNumberOfWorkers) {
       EXPECT_EQ(digest(config, 6), digest(alone, 6));
     }
   }
+}
+
+TEST_F(TrainerTest, BucketsAsTheNetworkAsksChangeNoBitsAndAreTold) {
+  Recorder one;
+  const JobConfig alone = job("one");
+  run(alone, 1, one);
+  JobConfig config = job("automatic");
+  config.comm.bucket_mib = JobConfig{}.comm.bucket_mib;
+  config.job.steps = 3;
+  Recorder several;
+  run(config, 3, 1, several);
+  const auto told = testing::Contains(testing::HasSubstr("MiB (comm.bucket_mib)"));
+  EXPECT_THAT(several.notices, told);
+  std::ostringstream log;
+  log << std::ifstream(config.job.dir + "/log").rdbuf();
+  EXPECT_THAT(log.str(), testing::HasSubstr("3 nodes: latency "));
+  config.job.steps = 6;
+  several.notices.clear();
+  run(config, 4, 2, several);
+  EXPECT_THAT(several.notices, told);
+  EXPECT_EQ(several.losses, one.losses);
+  EXPECT_EQ(digest(config, 6), digest(alone, 6));
+  EXPECT_THAT(one.notices, testing::Not(told));
 }
 
 TEST_F(TrainerTest, ResumedOnAnotherNumberOfWorkersEndsWithTheSameBits) {

@@ -11,6 +11,7 @@ import jobs
 LAYOUTS = [[1, 1], [2, 1], [2, 2], [1, 1, 1], [1, 2, 1]]
 COORDINATORS = ["all", 1, 2]
 SHARDING = ["optimizer", "gradients"]  # by layout; "values" on all
+BUCKETS_MIB = [0.05, "auto"]
 
 
 @unittest.skipIf(hosts.missing(), hosts.missing())
@@ -25,7 +26,7 @@ class TestHosts(jobs.SystemTest):
             for number, slots in enumerate(LAYOUTS):
                 for sharding in (SHARDING[number % 2], "values"):
                     job = jobs.RunFolder(self.folder / f"{number}-{sharding}", jobs.small_job(self.model, self.precision))
-                    job.train(f"comm.coordinators={COORDINATORS[number % 3]}", "comm.bucket_mib=0.05", f"comm.sharding={sharding}",
+                    job.train(f"comm.coordinators={COORDINATORS[number % 3]}", f"comm.bucket_mib={BUCKETS_MIB[number % 2]}", f"comm.sharding={sharding}",
                               "compute.threads=1", prefix=group.mpirun(slots))
                     self.assertEqual((job.digest(), job.losses()), expected, (slots, sharding))
 

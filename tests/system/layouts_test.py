@@ -23,7 +23,7 @@ KINDS = {
     "sign": {"comm": {"compression": "sign"}},
     "outer": {"comm": {"groups": 4, "compression": "int4"}, "outer": {"every": 6, "fragments": 3, "delay": 3, "merge": 0.5}},
 }
-BUCKETS_MIB = [8, 0.05, 0.004]
+BUCKETS_MIB = ["auto", 0.05, 0.004]
 SHARDING = ["gradients", "optimizer", "values", "values"]
 STEPS_EACH = 12
 STEPS_BEHIND = 200  # so that the last run but one does not end before it is struck on a busy machine
