@@ -109,6 +109,7 @@ TEST_F(TrainerTest, ResumedOnAnotherNumberOfWorkersEndsWithTheSameBits) {
 TEST_F(TrainerTest, ShardsInThreeWaysFromOneCheckpointToTheNextWithTheSameBits) {
   Recorder whole, recorder;
   JobConfig uninterrupted = job("unsharded");
+  uninterrupted.model.hidden = {16, 16, 16, 16, 16};  // more buckets than stay
   uninterrupted.evaluate.every = 1;
   uninterrupted.watch.values = 1;  // with copies of the weights, and without
   run(uninterrupted, 1, whole);
