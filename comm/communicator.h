@@ -73,7 +73,8 @@ class Communicator {
   /// Collective. Workers that can share memory with me (same node).
   [[nodiscard]] virtual std::unique_ptr<Communicator> split_by_node() = 0;
   /// Collective over a one-node group; `bytes` is my own segment's size and may be 0.
-  [[nodiscard]] virtual std::unique_ptr<SharedSegments> share(std::int64_t bytes, Filling filling = Filling::kWhole) = 0;
+  [[nodiscard]] virtual std::unique_ptr<SharedSegments> share(std::int64_t bytes,
+                                                              Filling filling = Filling::kWhole) = 0;
 };
 
 /// The worker waits for messages of a group while this is alive.

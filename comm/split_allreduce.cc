@@ -35,8 +35,9 @@ std::unique_ptr<SplitAllReduce> make_split_allreduce(Communicator& world, Backen
   check_arguments(world.size(), flat_size, blocks, bf16, options.shards);
   if (!backend.host_addressable()) {
     if (options.sharding != Sharding::kOptimizer) {
-      throw ConfigError("comm.sharding = \"gradients\" and \"values\" need memory that the host can address: with GPUs set "
-                        "comm.sharding = \"optimizer\", or compute.backend = \"cpu\"");
+      throw ConfigError(
+          "comm.sharding = \"gradients\" and \"values\" need memory that the host can address: with GPUs set "
+          "comm.sharding = \"optimizer\", or compute.backend = \"cpu\"");
     }
     auto exchange = open_exchange(world, backend, options.plugins, options.timeout_seconds);
     return std::make_unique<DeviceAllReduce>(world, backend, flat_size, std::move(blocks), bf16, options,

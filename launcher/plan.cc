@@ -70,7 +70,8 @@ std::int64_t wire_bytes(const ParameterTable& parameters, int workers, std::int6
   return std::max(of_owner, of_others);
 }
 
-// With comm.sharding = "gradients" or "values" the latest shard's buckets are summed and freed; sums of earlier shards wait whole.
+// With comm.sharding = "gradients" or "values" the latest shard's buckets are summed and freed; sums of earlier shards
+// wait whole.
 std::int64_t gradient_bytes(const JobConfig& config, std::int64_t gradient, std::int64_t owners,
                             const GradientParts& parts) {
   if (config.comm.sharding == "optimizer") return gradient * parts.buffers;

@@ -262,10 +262,11 @@ void add_supervision(std::vector<Key>& all) {
   watch.boolean(
       "collectives", &WatchSection::collectives,
       {"", "Before each collective the workers compare what they are about to do; exit code 76 if they differ"});
-  watch.integer("values", &WatchSection::values, at_least(0),
-                {"steps",
-                 "Between comparisons of the nodes' copies of the weights, which comm.sharding = \"values\" has none of; "
-                 "0: never"});
+  watch.integer(
+      "values", &WatchSection::values, at_least(0),
+      {"steps",
+       "Between comparisons of the nodes' copies of the weights, which comm.sharding = \"values\" has none of; "
+       "0: never"});
 }
 
 void add_cluster(std::vector<Key>& all) {

@@ -96,9 +96,8 @@ void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, boo
   const Batch batch = batch_of(samples, static_cast<std::int64_t>(piece.indices.size()), step, piece.first);
   const GradientsReady send = [this](std::int64_t offset) { gradients_.gradients_ready(offset); };
   enter_pass(Phase::kForward);
-  const LossSums sums =
-      model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size), ends_shard ? send : nullptr,
-                              [this] { enter_pass(Phase::kBackward); });
+  const LossSums sums = model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size),
+                                                ends_shard ? send : nullptr, [this] { enter_pass(Phase::kBackward); });
   const auto at = static_cast<std::size_t>(piece.shard);
   totals.loss[at] += sums.loss;
   totals.rows[at] += static_cast<double>(sums.rows);

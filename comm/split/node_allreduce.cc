@@ -16,7 +16,8 @@ constexpr auto kNap = std::chrono::microseconds(50);
 
 std::unique_ptr<ForeignValues> foreign_values(const SplitParts& parts, const std::vector<Block>& blocks,
                                               Sharding sharding) {
-  if (sharding == Sharding::kValues && parts.topology.nodes() > 1) return std::make_unique<ValueGathering>(parts, blocks);
+  if (sharding == Sharding::kValues && parts.topology.nodes() > 1)
+    return std::make_unique<ValueGathering>(parts, blocks);
   return std::make_unique<ValueExchange>(parts, blocks);
 }
 

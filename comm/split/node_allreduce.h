@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
-#include "comm/split/shard_gradients.h"
 #include "comm/split/foreign_values.h"
+#include "comm/split/shard_gradients.h"
 #include "comm/split/sum_exchange.h"
 #include "comm/split_allreduce.h"
 
@@ -31,9 +31,9 @@ struct KeepWhenUnwinding {
 
 /// Who may touch what, and when:
 ///  * My gradient memory: I write it from begin_step() to the last gradients_ready(). Neighbours read it until their
-///    publish(), whose barrier lies before my next begin_step(); with Sharding::kGradients, buckets that they have counted in
-///    NodeMemory::summed_buckets() not any more. The sum goes to buffer 0 of its owner, at elements that only the owner
-///    reads.
+///    publish(), whose barrier lies before my next begin_step(); with Sharding::kGradients, buckets that they have
+///    counted in NodeMemory::summed_buckets() not any more. The sum goes to buffer 0 of its owner, at elements that
+///    only the owner reads.
 ///  * The node's values: read by all until reduce(), whose barrier lies before every update on this node; written
 ///    between reduce() and publish() by the owners, and from then until use_values() has asked for them by the contacts
 ///    that receive from other nodes; disjoint slices all. With Sharding::kValues: see ValueGathering.

@@ -13,7 +13,9 @@ constexpr int kStateShift = 32;          // above the number of users
 
 using State = NodeBuckets::State;
 
-std::int64_t word_of(State state, std::int64_t users) { return static_cast<std::int64_t>(state) << kStateShift | users; }
+std::int64_t word_of(State state, std::int64_t users) {
+  return static_cast<std::int64_t>(state) << kStateShift | users;
+}
 
 State state_of(std::int64_t word) { return static_cast<State>(word >> kStateShift); }
 

@@ -10,9 +10,10 @@
 namespace ballast {
 
 /// A view, one in every worker, of words in memory that the node shares. A bucket goes from absent to coming, to here,
-/// to going, and so on. Nobody takes a lock: a word holds the state and the number of users, and whoever changes it from
-/// absent to coming, or from here without users to going, does the work. What happened before a worker's release() of a
-/// bucket has happened before the bucket goes, and what the fetcher did before arrived(), before others see it here.
+/// to going, and so on. Nobody takes a lock: a word holds the state and the number of users, and whoever changes it
+/// from absent to coming, or from here without users to going, does the work. What happened before a worker's release()
+/// of a bucket has happened before the bucket goes, and what the fetcher did before arrived(), before others see it
+/// here.
 class NodeBuckets {
  public:
   using GiveBack = std::function<void(int bucket)>;

@@ -50,7 +50,9 @@ void Transfers::send(std::span<const std::byte> bytes, int to, int tag, const st
 
 void Transfers::send_urgent(std::span<const std::byte> bytes, int to, int tag) {
   const std::lock_guard lock(mutex_);
-  in_pieces(bytes, [&](std::span<const std::byte> piece, bool) { urgent_.waiting.push_back({piece, to, tag, nullptr}); });
+  in_pieces(bytes, [&](std::span<const std::byte> piece, bool) {
+    urgent_.waiting.push_back({piece, to, tag, nullptr});
+  });
   start_thread();
 }
 

@@ -52,8 +52,8 @@ class Transfers {
   /// The same for a condition that other processes make true.
   void poll_until(const std::function<bool()>& condition);
   void wait_for_sends();
-  /// Receives `note` from anyone, at most one piece, again and again, until `arrived` returns false. It is called by the
-  /// thread, without a lock, and may send. Needs a communicator that is concurrent(). Once.
+  /// Receives `note` from anyone, at most one piece, again and again, until `arrived` returns false. It is called by
+  /// the thread, without a lock, and may send. Needs a communicator that is concurrent(). Once.
   void listen(std::span<std::byte> note, int tag, std::function<bool()> arrived);
   /// Moves what there is to move, where no thread does.
   void turn();

@@ -36,8 +36,9 @@ ValueGathering::ValueGathering(const SplitParts& parts, const std::vector<Block>
       fetcher_(foreign_.size(), Fetcher::kNone),
       readers_(static_cast<std::size_t>(parts.topology.nodes())) {
   if (!parts_.node.concurrent()) {
-    throw ConfigError("comm.sharding = \"values\" needs an MPI library that several threads may call "
-                      "(MPI_THREAD_MULTIPLE), and this one does not allow it: set comm.sharding = \"gradients\"");
+    throw ConfigError(
+        "comm.sharding = \"values\" needs an MPI library that several threads may call "
+        "(MPI_THREAD_MULTIPLE), and this one does not allow it: set comm.sharding = \"gradients\"");
   }
   plan(blocks);
 }

@@ -14,11 +14,11 @@
 
 namespace ballast {
 
-/// A node keeps the slices that its workers own; those of other nodes are gathered bucket by bucket, in the type that is
-/// published, before an operation reads them. The first worker that needs a bucket which is not here fetches it: it asks
-/// the owners by a small message, and their threads answer while they compute, straight into the node's shared values.
-/// Buckets that the next operation will read are fetched without waiting; a few that nobody uses any more stay, for
-/// neighbours that are a little behind. The pages of the others are given back.
+/// A node keeps the slices that its workers own; those of other nodes are gathered bucket by bucket, in the type that
+/// is published, before an operation reads them. The first worker that needs a bucket which is not here fetches it: it
+/// asks the owners by a small message, and their threads answer while they compute, straight into the node's shared
+/// values. Buckets that the next operation will read are fetched without waiting; a few that nobody uses any more stay,
+/// for neighbours that are a little behind. The pages of the others are given back.
 ///
 /// Who may touch what, and when:
 ///  * Elements of other nodes' slices: NodeBuckets says. They are written by the fetcher's transfers from coming to
@@ -94,9 +94,9 @@ class ValueGathering final : public ForeignValues {
 
   Note heard_, end_;
   std::atomic<bool> ended_ = false;
-  std::mutex mutex_;             // of what follows: transfers answer in their thread
-  std::int64_t published_ = 0;   ///< the latest start() that I can answer for
-  std::vector<Note> early_;      ///< asked for values that I have not got yet
+  std::mutex mutex_;            // of what follows: transfers answer in their thread
+  std::int64_t published_ = 0;  ///< the latest start() that I can answer for
+  std::vector<Note> early_;     ///< asked for values that I have not got yet
 };
 
 }  // namespace ballast

@@ -151,11 +151,10 @@ Forecast::Budget budget_of(const Forecast& forecast, double items) {
 /// Changes that need less memory.
 using Change = std::pair<std::string, void (*)(JobConfig&)>;
 std::vector<Change> changes_of(const JobConfig& config) {
-  std::vector<Change> changes = {
-      {"memory.recompute=attention", [](JobConfig& c) { c.model.recompute = "attention"; }},
-      {"memory.recompute=block", [](JobConfig& c) { c.model.recompute = "block"; }},
-      {"batch.micro=1", [](JobConfig& c) { c.batch.micro = 1; }},
-      {"checkpoint.copy=false", [](JobConfig& c) { c.checkpoint.copy = false; }}};
+  std::vector<Change> changes = {{"memory.recompute=attention", [](JobConfig& c) { c.model.recompute = "attention"; }},
+                                 {"memory.recompute=block", [](JobConfig& c) { c.model.recompute = "block"; }},
+                                 {"batch.micro=1", [](JobConfig& c) { c.batch.micro = 1; }},
+                                 {"checkpoint.copy=false", [](JobConfig& c) { c.checkpoint.copy = false; }}};
   if (shardings_of(config).size() == 1) return changes;
   changes.emplace_back("comm.sharding=gradients", [](JobConfig& c) { c.comm.sharding = "gradients"; });
   if (described(config, config.cluster.nodes).nodes == 1) return changes;  // nothing to gather

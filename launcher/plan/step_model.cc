@@ -109,13 +109,14 @@ class Script {
   void passes_between(double count, double seconds) {
     Traffic traffic;
     for (std::size_t i = 0; i < window_.reads(); ++i) {
-      for (const int bucket : window_.next()) traffic.add(traffic_of_values(buckets_[static_cast<std::size_t>(bucket)]));
+      for (const int bucket : window_.next())
+        traffic.add(traffic_of_values(buckets_[static_cast<std::size_t>(bucket)]));
     }
     Passage passage;
     if (gathers_values_) {
-      passage = exchange("values", "micro-batches between",
-                         {count * traffic.out, count * traffic.in, count * traffic.messages_out,
-                          count * traffic.messages_in});
+      passage = exchange(
+          "values", "micro-batches between",
+          {count * traffic.out, count * traffic.in, count * traffic.messages_out, count * traffic.messages_in});
     }
     work("forward and backward", "micro-batches between", count * seconds, false);
     if (gathers_values_) work("forward and backward", "micro-batches between", 0.0, false, {passage.out, passage.in});
@@ -198,11 +199,10 @@ class Script {
       if (addends > load_.subtrees) {
         work("add on node", name_of(b), memory_seconds(foreign * (addends + load_.subtrees)), true);
       }
-      sums_[b] = exchange(
-          "sums", name_of(b),
-          {foreign * load_.subtrees, bucket.owned_bytes() * others() * load_.subtrees,
-           static_cast<double>(bucket.slices - bucket.my_slices) * load_.subtrees,
-           static_cast<double>(bucket.my_slices) * others() * load_.subtrees});
+      sums_[b] = exchange("sums", name_of(b),
+                          {foreign * load_.subtrees, bucket.owned_bytes() * others() * load_.subtrees,
+                           static_cast<double>(bucket.slices - bucket.my_slices) * load_.subtrees,
+                           static_cast<double>(bucket.my_slices) * others() * load_.subtrees});
     }
     if (load_.free_gradients) add_up(b);
   }

@@ -24,7 +24,7 @@ struct StepLoad {
     std::string name;
     double forward_flops = 0.0, forward_bytes = 0.0;
     double backward_flops = 0.0, backward_bytes = 0.0;
-    std::vector<int> again;               ///< this and the rest: see OperationCost
+    std::vector<int> again;  ///< this and the rest: see OperationCost
     ValueRanges values, backward_values;
     std::int64_t ready_offset = 0;
   };

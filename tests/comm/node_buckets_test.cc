@@ -16,7 +16,8 @@ using State = NodeBuckets::State;
 class Buckets : public testing::Test {
  protected:
   static constexpr int kCount = 6;
-  std::vector<std::int64_t> words_ = std::vector<std::int64_t>(static_cast<std::size_t>(NodeBuckets::bytes(kCount)) / 8);
+  std::vector<std::int64_t> words_ =
+      std::vector<std::int64_t>(static_cast<std::size_t>(NodeBuckets::bytes(kCount)) / 8);
   NodeBuckets buckets_{reinterpret_cast<std::byte*>(words_.data()), kCount};
   NodeBuckets neighbours_{reinterpret_cast<std::byte*>(words_.data()), kCount};
   std::vector<int> gone_;

@@ -66,7 +66,8 @@ TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWithoutSharedMemory) {
 }
 
 TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereGradientsAreFreed) {
-  expect_the_bits_of_the_tree_on_every_layout({.split = {.shards = GetParam(), .sharding = Sharding::kGradients}, .bf16 = true});
+  expect_the_bits_of_the_tree_on_every_layout(
+      {.split = {.shards = GetParam(), .sharding = Sharding::kGradients}, .bf16 = true});
 }
 
 TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereValuesAreGathered) {
@@ -79,10 +80,12 @@ TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereValuesAreGathered) {
 TEST_P(SplitAllReduceOfShards, GivesTheSameBitsWhereWorkersEvaluateBetweenSteps) {
   const int workers = GetParam();
   for (const Sharding sharding : {Sharding::kOptimizer, Sharding::kValues}) {
-    const StepsOptions options{.split = {.shards = workers, .bucket_bytes = 900, .sharding = sharding}, .evaluate = true};
+    const StepsOptions options{.split = {.shards = workers, .bucket_bytes = 900, .sharding = sharding},
+                               .evaluate = true};
     const std::vector<std::uint32_t> expected = expected_steps(options);
     for (const int per_node : node_sizes(workers)) {
-      EXPECT_EQ(workers_that_differ(workers, per_node, options, expected), 0) << workers << ", " << per_node << " a node";
+      EXPECT_EQ(workers_that_differ(workers, per_node, options, expected), 0)
+          << workers << ", " << per_node << " a node";
     }
   }
 }

@@ -135,7 +135,8 @@ TEST(Transfers, AnswerWhatTheyHearFromAnyone) {
     const auto bytes_of = [](const auto& value) { return std::as_bytes(std::span(&value, 1)); };
     transfers.listen(std::as_writable_bytes(std::span(&heard, 1)), kTag, [&] {
       ended = heard.number == kEnd;
-      if (!ended) transfers.send_urgent(bytes_of(numbers[static_cast<std::size_t>(heard.number)]), heard.from, kTag + 1);
+      if (!ended)
+        transfers.send_urgent(bytes_of(numbers[static_cast<std::size_t>(heard.number)]), heard.from, kTag + 1);
       return !ended;
     });
     for (int i = 0; i < kAsked; ++i) {

@@ -1,6 +1,4 @@
 // What a node keeps of the values and what it moves, with Sharding::kValues.
-#include "comm/split/value_gathering.h"
-
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
@@ -8,6 +6,7 @@
 #include <bit>
 #include <vector>
 
+#include "comm/split/value_gathering.h"
 #include "tests/comm/training_steps.h"
 #include "tests/support/mpi_world.h"
 #include "tests/support/reference_backend.h"
@@ -39,9 +38,7 @@ std::int64_t resident_bytes(ConstDeviceSpan span) {
 }
 
 /// Of a number that both types hold.
-float value_of(std::int64_t element, int step) {
-  return static_cast<float>(element / kBlockElements % 64 + 1 + step);
-}
+float value_of(std::int64_t element, int step) { return static_cast<float>(element / kBlockElements % 64 + 1 + step); }
 
 float number_at(ConstDeviceSpan span, std::int64_t element) {
   if (span.dtype == DType::kF32) return static_cast<const float*>(span.data)[element];
@@ -55,10 +52,9 @@ class Job {
       : nodes_(mpi_world(), workers_per_node, sent_),
         node_(nodes_.split_by_node()),
         publish_(publish),
-        split_(make_split_allreduce(nodes_, backend_, kElements, blocks_of_type(publish), publish == DType::kBF16,
-                                    {.shards = nodes_.size(),
-                                     .bucket_bytes = kBucketElements * 4,
-                                     .sharding = Sharding::kValues})) {
+        split_(make_split_allreduce(
+            nodes_, backend_, kElements, blocks_of_type(publish), publish == DType::kBF16,
+            {.shards = nodes_.size(), .bucket_bytes = kBucketElements * 4, .sharding = Sharding::kValues})) {
     set_my_values();
     split_->publish();
   }
@@ -115,7 +111,8 @@ class Job {
       const std::int64_t size = slice.end - slice.begin;
       backend_.upload(std::as_bytes(std::span(numbers)), split_->values().subspan(slice.begin, size));
       if (publish_ == DType::kBF16) {
-        backend_.convert(split_->values().subspan(slice.begin, size), split_->compute_values().subspan(slice.begin, size));
+        backend_.convert(split_->values().subspan(slice.begin, size),
+                         split_->compute_values().subspan(slice.begin, size));
       }
     }
   }
@@ -185,8 +182,8 @@ TEST(ValueGathering, GivesTheBitsOfTheTreeWhereNodesShareMemory) {
     SimulatedNodes nodes(mpi_world(), per_node, sent);
     for (const bool bf16 : {false, true}) {
       for (const std::int64_t bucket_bytes : {1, 1500, 1 << 30}) {
-        const StepsOptions options{
-            .split = {.shards = 4, .bucket_bytes = bucket_bytes, .sharding = Sharding::kValues}, .bf16 = bf16};
+        const StepsOptions options{.split = {.shards = 4, .bucket_bytes = bucket_bytes, .sharding = Sharding::kValues},
+                                   .bf16 = bf16};
         EXPECT_TRUE(training_steps(nodes, options) == expected_steps(options))
             << per_node << " per node, bf16 " << bf16 << ", bucket " << bucket_bytes;
       }

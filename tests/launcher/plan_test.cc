@@ -73,7 +73,7 @@ TEST(Plan, KeepsItsOwnValuesAndAWindowWhereTheyAreGathered) {
   JobConfig config = small_job();
   config.model.hidden = std::vector<std::int64_t>(14, 1024);  // layers of 128 blocks
   config.comm.sharding = "values";
-  config.comm.bucket_mib = 0.25;                      // 8 blocks
+  config.comm.bucket_mib = 0.25;                       // 8 blocks
   constexpr std::int64_t kLayer = 1024 * 1024 + 1024;  // of weights
   for (const char* precision : {"f32", "bf16"}) {
     config.precision.compute = precision;
@@ -96,7 +96,8 @@ TEST(Plan, SendsGatheredValuesForwardAndBackwardInEveryPass) {
   const std::int64_t once = make_plan(config, 4).wire_bytes;
   config.comm.sharding = "values";
   const std::int64_t twice = make_plan(config, 4).wire_bytes;  // two shards each
-  EXPECT_NEAR(static_cast<double>(twice - once), 3.0 * 0.75 * static_cast<double>(all), 0.25 * static_cast<double>(all));
+  EXPECT_NEAR(static_cast<double>(twice - once), 3.0 * 0.75 * static_cast<double>(all),
+              0.25 * static_cast<double>(all));
 }
 
 TEST(Plan, GivesEveryDeviceItsOwnValues) {

@@ -138,14 +138,15 @@ TEST(StepModel, SummingAsBucketsComeNeedsNoTimeBehindBackward) {
 }
 
 TEST(StepModel, GatheredValuesComeOneOperationAhead) {
-  // Two operations of one bucket each, which pass in 1 s. Values of the lower half at 1, of the upper at 2; forward 1..3;
-  // backward 3..7 finds them still there; sums as without gathering.
+  // Two operations of one bucket each, which pass in 1 s. Values of the lower half at 1, of the upper at 2;
+  // forward 1..3; backward 3..7 finds them still there; sums as without gathering.
   StepLoad load = load_of(2, 4 * kBlock);
   load.gather_values = true;
   const StepPrediction step = predict(load, 4, 2, {2, 1}, slow_cluster(4.0 * kBlock));
   EXPECT_NEAR(step.seconds, 8.0, kNorm);
   load.passes = 2;
-  EXPECT_NEAR(predict(load, 4, 2, {2, 1}, slow_cluster(4.0 * kBlock)).seconds, 8.0 + 6.0, kNorm) << "all are still here";
+  EXPECT_NEAR(predict(load, 4, 2, {2, 1}, slow_cluster(4.0 * kBlock)).seconds, 8.0 + 6.0, kNorm)
+      << "all are still here";
 }
 
 TEST(StepModel, GatheredValuesCrossTheWireTwiceForEachPass) {

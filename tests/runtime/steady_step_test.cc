@@ -93,7 +93,8 @@ void expect_steady(const ModelConfig& model, const std::string& precision, const
 }
 
 TEST(SteadyStep, TakesNoMemoryWhereValuesComeAndGo) {
-  expect_steady({.name = "gpt", .layers = 2, .heads = 4, .width = 128, .context = 64, .vocabulary = 512}, "bf16", "values");
+  expect_steady({.name = "gpt", .layers = 2, .heads = 4, .width = 128, .context = 64, .vocabulary = 512}, "bf16",
+                "values");
 }
 
 TEST(SteadyStep, TakesNoMemory) {

@@ -116,8 +116,8 @@ TEST_F(TrainerTest, ShardsInThreeWaysFromOneCheckpointToTheNextWithTheSameBits) 
   JobConfig config = uninterrupted;
   config.job.dir = job("sharded").job.dir;
   config.comm.share_memory = false;
-  for (const auto& [steps, workers, sharding] :
-       {std::tuple(2, 3, "values"), std::tuple(3, 2, "gradients"), std::tuple(4, 4, "values"), std::tuple(6, 3, "values")}) {
+  for (const auto& [steps, workers, sharding] : {std::tuple(2, 3, "values"), std::tuple(3, 2, "gradients"),
+                                                 std::tuple(4, 4, "values"), std::tuple(6, 3, "values")}) {
     config.job.steps = steps;
     config.comm.sharding = sharding;
     run(config, workers, recorder);
