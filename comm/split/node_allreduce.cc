@@ -14,10 +14,12 @@ namespace {
 constexpr int kBucketsAhead = 16;  ///< how many finished buckets a worker keeps before it waits for its neighbours
 constexpr auto kNap = std::chrono::microseconds(50);
 
-std::unique_ptr<ForeignValues> foreign_values(const SplitParts& parts, const std::vector<Block>& blocks,
-                                              Sharding sharding) {
-  if (sharding == Sharding::kValues && parts.topology.nodes() > 1)
-    return std::make_unique<ValueGathering>(parts, blocks);
+bool gathers_values(const SplitAllReduceOptions& options, const Topology& topology) {
+  return options.sharding == Sharding::kValues && topology.nodes() > 1;
+}
+
+std::unique_ptr<ForeignValues> foreign_values(const SplitParts& parts, const std::vector<Block>& blocks, bool gathers) {
+  if (gathers) return std::make_unique<ValueGathering>(parts, blocks);
   return std::make_unique<ValueExchange>(parts, blocks);
 }
 
@@ -32,9 +34,9 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
       partition(cut_buckets(blocks, options.bucket_bytes, coordinator_ranks(options.coordinators, world.size()))),
       fragments(all_fragments(world.size(), options.shards)),
       memory(*node, flat_size, bf16, fragments[static_cast<std::size_t>(world.rank())].buffers,
-             options.sharding == Sharding::kValues ? Filling::kSparse : Filling::kWhole),
+             gathers_values(options, topology) ? Filling::kSparse : Filling::kWhole),
       sums(parts(backend), plan_sums(topology, partition, fragments, options.shards)),
-      values(foreign_values(parts(backend), blocks, options.sharding)),
+      values(foreign_values(parts(backend), blocks, gathers_values(options, topology))),
       transfers(*group) {}
 
 NodeAllReduce::Shared::~Shared() {
