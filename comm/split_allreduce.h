@@ -6,7 +6,8 @@
 // host can address the backend's memory, workers of a node read each other's gradients in shared memory and share one
 // copy of the values, and slices travel between nodes by messages of MPI. Where it cannot, every worker has its own
 // memory and slices travel between devices. Bytes on the wire per worker and step: 2 (N-1)/N of the gradient for N
-// nodes or devices of one worker, N dividing the shards.
+// nodes or devices of one worker, N dividing the shards. With Sharding::kValues the values travel in every pass
+// instead.
 //
 //   begin_step()
 //   gradients(shard), shard_done(..)    backward of every shard of mine, in order; what gradients() gives holds
@@ -105,7 +106,8 @@ class SplitAllReduce {
   [[nodiscard]] virtual const std::vector<Block>& blocks() const = 0;
   [[nodiscard]] virtual const std::vector<Slice>& slices() const = 0;  ///< of everyone, by bucket and owner
   [[nodiscard]] virtual const std::vector<Slice>& my_slices() const = 0;
-  /// f32. Only blocks with publish == kF32 (and my own) are sure to be current.
+  /// f32. Of what use_values() has asked for, only blocks with publish == kF32 are sure to be current; and my own
+  /// always.
   [[nodiscard]] virtual DeviceSpan values() const = 0;
   [[nodiscard]] virtual DeviceSpan compute_values() const = 0;  ///< bf16; empty without bf16
   [[nodiscard]] virtual DeviceSpan sum() const = 0;  ///< after reduce(): gradient sums, valid in my slices only

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "models/planned_graph.h"
+#include "models/planner/value_reads.h"
 #include "models/zoo/zoo.h"
 
 namespace ballast {
@@ -61,15 +62,6 @@ double forward_bytes_of(const Node& node, const Graph& graph) {
 
 /// A loss that is found in backward costs nothing before.
 double forward_flops_of(const Node& node) { return node.traits.loss_in_backward ? 0.0 : node.traits.flops.forward; }
-
-std::int64_t values_end_of(const Node& node, const Graph& graph) {
-  std::int64_t end = 0;
-  for (const int index : node.parameters) {
-    const Parameter& parameter = graph.parameters()[index];
-    end = std::max(end, parameter.offset + parameter.size);
-  }
-  return end;
-}
 
 /// Of one sample: forward reads x and writes y; backward reads dy and what was kept and writes dx.
 double bytes_of(const Node& node, const Graph& graph) {
@@ -136,14 +128,12 @@ std::vector<OperationCost> Model::operation_costs() {
                      .bytes = bytes_of(node, graph),
                      .forward_flops = forward_flops_of(node),
                      .forward_bytes = forward_bytes_of(node, graph),
-                     .values_end = values_end_of(node, graph),
+                     .again = graph_->plan().nodes[i].again,
+                     .values = ValueReads::forward(graph, i),
+                     .backward_values = ValueReads::backward(graph, i),
                      .ready_offset = graph_->plan().nodes[i].ready_offset,
                      .forward_seconds = seconds[i].forward,
                      .backward_seconds = seconds[i].backward});
-    for (const int again : graph_->plan().nodes[i].again) {
-      costs.back().again_flops += graph.nodes()[static_cast<std::size_t>(again)].traits.flops.forward;
-      costs.back().again_bytes += forward_bytes_of(graph.nodes()[static_cast<std::size_t>(again)], graph);
-    }
   }
   return costs;
 }

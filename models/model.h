@@ -68,9 +68,8 @@ struct OperationCost {
   double bytes = 0.0;          ///< of one sample, forward and backward: tensors read and written by the others
   double forward_flops = 0.0;  ///< forward's part of `flops`
   double forward_bytes = 0.0;  ///< ... of `bytes`
-  double again_flops = 0.0;    ///< beside them: of operations that run forward again before this one's backward
-  double again_bytes = 0.0;
-  std::int64_t values_end = 0;    ///< forward reads values below this flat offset; 0: none
+  std::vector<int> again;      ///< beside them: operations that run forward again before this one's backward
+  std::vector<ElementRange> values, backward_values;  ///< flat elements that forward and backward read
   std::int64_t ready_offset = 0;  ///< behind its backward, gradients at flat offsets >= this are final
   double forward_seconds = 0.0;   ///< measured since the last call of operation_costs()
   double backward_seconds = 0.0;

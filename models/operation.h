@@ -70,7 +70,7 @@ struct Traits {
   bool accumulates = false;       ///< honours Frame::accumulate
   bool begins_weight = false;     ///< honours Frame::begin_weight; else dw[0] is cleared before
   bool loss_in_backward = false;  ///< backward() finds the loss as well: where both are wanted, forward() need not run
-  bool always_writes_gradient = false;  ///< backward needs a dx[0] even where nobody wants it
+  bool always_writes_gradient = false;   ///< backward needs a dx[0] even where nobody wants it
   bool backward_without_values = false;  ///< backward does not read w
   std::vector<SavedTensor> saved;
   Flops flops;

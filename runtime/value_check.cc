@@ -66,8 +66,8 @@ std::string layout_digest(const ParameterTable& parameters) {
   return std::to_string(parameters.count()) + " parameters, " + digest.data();
 }
 
-ValueCheck::ValueCheck(const ParameterTable& parameters, const SplitAllReduce& values, Backend& backend,
-                       Communicator& world, bool shared)
+ValueCheck::ValueCheck(const ParameterTable& parameters, SplitAllReduce& values, Backend& backend, Communicator& world,
+                       bool shared)
     : parameters_(parameters),
       values_(values),
       backend_(backend),
@@ -101,6 +101,8 @@ std::int64_t ValueCheck::digest(const Piece& piece) {
 
 // A piece is equal everywhere exactly where its least digest is the greatest: min(h) = ~min(~h).
 void ValueCheck::run(std::int64_t step) {
+  const ElementRange all{0, parameters_.flat_size()};
+  values_.use_values(std::span(&all, 1), {});  // a worker without samples in this step has not asked for them
   backend_.synchronize();
   least_.assign(2 * pieces_.size(), kNotMine);
   const auto sharers = static_cast<std::size_t>(copy_->size());
@@ -114,6 +116,7 @@ void ValueCheck::run(std::int64_t step) {
     const bool mine = i % sharers == static_cast<std::size_t>(copy_->rank());
     report(step, pieces_[i], mine ? digest(pieces_[i]) : kNotMine);
   }
+  values_.use_values({}, {});
 }
 
 void ValueCheck::report(std::int64_t step, const Piece& piece, std::int64_t digest) {

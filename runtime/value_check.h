@@ -21,7 +21,7 @@ namespace ballast {
 class ValueCheck {
  public:
   /// Collective. `shared`: workers of a node share one copy. References must outlive it.
-  ValueCheck(const ParameterTable& parameters, const SplitAllReduce& values, Backend& backend, Communicator& world,
+  ValueCheck(const ParameterTable& parameters, SplitAllReduce& values, Backend& backend, Communicator& world,
              bool shared);
 
   /// Whether there is anything to compare.
@@ -40,7 +40,7 @@ class ValueCheck {
   [[noreturn]] void report(std::int64_t step, const Piece& piece, std::int64_t digest);
 
   const ParameterTable& parameters_;
-  const SplitAllReduce& values_;
+  SplitAllReduce& values_;
   Backend& backend_;
   Communicator& world_;
   std::unique_ptr<Communicator> copy_;  ///< the workers that share my copy

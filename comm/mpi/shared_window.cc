@@ -46,8 +46,8 @@ std::byte* aligned_start(MPI_Win window, int rank) {
 
 }  // namespace
 
-std::unique_ptr<SharedSegments> share_by_window(Communicator& node, MPI_Comm group, std::int64_t bytes,
-                                                Filling filling, const std::string& cause) {
+std::unique_ptr<SharedSegments> share_by_window(Communicator& node, MPI_Comm group, std::int64_t bytes, Filling filling,
+                                                const std::string& cause) {
   void* start = nullptr;
   MPI_Win window = MPI_WIN_NULL;
   const int code = MPI_Win_allocate_shared(bytes + static_cast<MPI_Aint>(kPage), 1, MPI_INFO_NULL, group,

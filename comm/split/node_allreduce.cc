@@ -14,14 +14,17 @@ namespace {
 constexpr int kBucketsAhead = 16;  ///< how many finished buckets a worker keeps before it waits for its neighbours
 constexpr auto kNap = std::chrono::microseconds(50);
 
+bool gathers_values(const SplitAllReduceOptions& options, const Topology& topology) {
+  return options.sharding == Sharding::kValues && topology.nodes() > 1;
+}
+
 std::unique_ptr<ForeignValues> foreign_values(const SplitParts& parts, const std::vector<Block>& blocks,
                                               const std::vector<Slice>& my_slices,
                                               const SplitAllReduceOptions& options) {
   if (options.publish_coding.active()) {
     return std::make_unique<ChangeExchange>(parts, blocks, my_slices, options.publish_coding);
   }
-  if (options.sharding == Sharding::kValues && parts.topology.nodes() > 1)
-    return std::make_unique<ValueGathering>(parts, blocks);
+  if (gathers_values(options, parts.topology)) return std::make_unique<ValueGathering>(parts, blocks);
   return std::make_unique<ValueExchange>(parts, blocks);
 }
 
@@ -44,7 +47,7 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
       partition(cut_buckets(blocks, options.bucket_bytes, coordinator_ranks(options.coordinators, world.size()))),
       buffers(std::max(1, fragments_of(layout.of(world.rank()), layout).buffers)),
       memory(*node, flat_size, bf16, buffers,
-             options.sharding == Sharding::kValues ? Filling::kSparse : Filling::kWhole),
+             gathers_values(options, topology) ? Filling::kSparse : Filling::kWhole),
       sums(parts(backend), plan_sums(topology, partition, layout, options.coding.active()), blocks, options.coding),
       values(foreign_values(parts(backend), blocks, sums.my_slices(), options)),
       transfers(*group) {

@@ -67,6 +67,7 @@ DeviceSpan ValueGathering::span_of(const PublishedRun& run) const {
 }
 
 void ValueGathering::expect() {
+  require(held_.empty(), "SplitAllReduce: reduce() while values are in use");
   const Topology& topology = parts_.topology;
   readers_left_ = owns_ ? topology.nodes() - 1 : 0;
   for (int node = 0; node < topology.nodes() && owns_; ++node) {
@@ -193,6 +194,7 @@ void ValueGathering::give_back(int bucket) {
 }
 
 void ValueGathering::end() {
+  use({}, {});
   parts_.node.barrier();
   expect();
   wait_for_readers();

@@ -31,6 +31,7 @@ struct BucketLoad {
   [[nodiscard]] double owned_bytes() const { return 4.0 * static_cast<double>(owned); }
   /// Of the published bytes, those of the node's own slices.
   [[nodiscard]] double owned_published() const;
+  [[nodiscard]] double foreign_published() const { return published - owned_published(); }
 };
 
 /// In the order in which backward completes them.

@@ -77,9 +77,15 @@ PlanReport plan_of(const JobConfig& config) {
 
 std::int64_t node_memory_of(const JobConfig& config) { return plan_of(config).node_memory(config.cluster.workers); }
 
+/// Those that the job can choose.
+std::vector<const char*> shardings_of(const JobConfig& config) {
+  if (config.compute.backend == "cuda") return {"optimizer"};
+  return {"optimizer", "gradients", "values"};
+}
+
 std::vector<Forecast::Level> levels_of(JobConfig config) {
   std::vector<Forecast::Level> levels;
-  for (const char* sharding : {"optimizer", "gradients"}) {
+  for (const char* sharding : shardings_of(config)) {
     config.comm.sharding = sharding;
     const PlanReport plan = plan_of(config);
     levels.push_back({sharding, plan.values, plan.gradients, plan.optimizer, plan.activations, plan.exchange,
@@ -152,14 +158,16 @@ Forecast::Budget budget_of(const Forecast& forecast, double items) {
 
 /// Changes that need less memory.
 using Change = std::pair<std::string, void (*)(JobConfig&)>;
-const std::vector<Change>& changes() {
-  static const std::vector<Change> kChanges = {
-      {"comm.sharding=gradients", [](JobConfig& c) { c.comm.sharding = "gradients"; }},
-      {"memory.recompute=attention", [](JobConfig& c) { c.model.recompute = "attention"; }},
-      {"memory.recompute=block", [](JobConfig& c) { c.model.recompute = "block"; }},
-      {"batch.micro=1", [](JobConfig& c) { c.batch.micro = 1; }},
-      {"checkpoint.copy=false", [](JobConfig& c) { c.checkpoint.copy = false; }}};
-  return kChanges;
+std::vector<Change> changes_of(const JobConfig& config) {
+  std::vector<Change> changes = {{"memory.recompute=attention", [](JobConfig& c) { c.model.recompute = "attention"; }},
+                                 {"memory.recompute=block", [](JobConfig& c) { c.model.recompute = "block"; }},
+                                 {"batch.micro=1", [](JobConfig& c) { c.batch.micro = 1; }},
+                                 {"checkpoint.copy=false", [](JobConfig& c) { c.checkpoint.copy = false; }}};
+  if (shardings_of(config).size() == 1) return changes;
+  changes.emplace_back("comm.sharding=gradients", [](JobConfig& c) { c.comm.sharding = "gradients"; });
+  if (described(config, config.cluster.nodes).nodes == 1) return changes;  // nothing to gather
+  changes.emplace_back("comm.sharding=values", [](JobConfig& c) { c.comm.sharding = "values"; });
+  return changes;
 }
 
 std::int64_t memory_limit(const ClusterSection& cluster) {
@@ -169,12 +177,12 @@ std::int64_t memory_limit(const ClusterSection& cluster) {
 /// Gathers what fits.
 class Search {
  public:
-  explicit Search(const JobConfig& config) : config_(config) {}
+  explicit Search(const JobConfig& config) : config_(config), changes_(changes_of(config)) {}
 
   /// Subsets of the changes; of those that fit, none with a change too many.
   void try_changes() {
     std::vector<unsigned> enough;
-    for (unsigned subset = 1; subset < 1U << changes().size(); ++subset) {
+    for (unsigned subset = 1; subset < 1U << changes_.size(); ++subset) {
       const bool more = std::any_of(enough.begin(), enough.end(), [&](unsigned e) { return (subset & e) == e; });
       if (!more && try_subset(subset)) enough.push_back(subset);
     }
@@ -206,10 +214,10 @@ class Search {
   bool try_subset(unsigned subset) {
     JobConfig tried = config_;
     std::string text;
-    for (std::size_t i = 0; i < changes().size(); ++i) {
+    for (std::size_t i = 0; i < changes_.size(); ++i) {
       if ((subset >> i & 1U) == 0) continue;
-      changes()[i].second(tried);
-      text += (text.empty() ? "" : " ") + changes()[i].first;
+      changes_[i].second(tried);
+      text += (text.empty() ? "" : " ") + changes_[i].first;
     }
     return consider(tried, text);
   }
@@ -224,6 +232,7 @@ class Search {
   }
 
   const JobConfig& config_;
+  std::vector<Change> changes_;
   std::vector<Forecast::Remedy> remedies_;
 };
 

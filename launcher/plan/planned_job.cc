@@ -79,15 +79,18 @@ StepLoad load_of(const JobConfig& config, Model& model, const Ownership& who) {
   load.parts = static_cast<double>(parts.parts);
   load.subtrees = static_cast<double>(parts.subtrees);
   load.update_bytes = update_bytes(config);
-  load.free_gradients = config.comm.sharding == "gradients";
+  load.free_gradients = config.comm.sharding != "optimizer";
+  load.gather_values = config.comm.sharding == "values";
   const double samples = static_cast<double>(cut.shard) / static_cast<double>(passes_of_shard);
   for (const OperationCost& cost : model.operation_costs()) {
     load.operations.push_back({.name = cost.name,
                                .forward_flops = samples * cost.forward_flops,
                                .forward_bytes = samples * cost.forward_bytes,
-                               .backward_flops = samples * (cost.flops - cost.forward_flops + cost.again_flops),
-                               .backward_bytes = samples * (cost.bytes - cost.forward_bytes + cost.again_bytes),
-                               .values_end = cost.values_end,
+                               .backward_flops = samples * (cost.flops - cost.forward_flops),
+                               .backward_bytes = samples * (cost.bytes - cost.forward_bytes),
+                               .again = cost.again,
+                               .values = cost.values,
+                               .backward_values = cost.backward_values,
                                .ready_offset = cost.ready_offset});
   }
   return load;

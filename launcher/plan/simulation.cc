@@ -38,7 +38,7 @@ class Run {
       while (!events_.empty() && events_.top().time == now_) {
         const Event event = events_.top();
         events_.pop();
-        event.ends ? end(event.task) : queue_of(event.task).push({now_, event.task});
+        event.ends ? end(event.task) : queue_of(event.task).push({!task(event.task).urgent, now_, event.task});
       }
       for (std::size_t r = 0; r < kResources; ++r) serve(r);
     }
@@ -46,15 +46,16 @@ class Run {
   }
 
  private:
+  using Ready = std::tuple<bool, double, int>;  // not urgent, ready since, task
   struct Server {
-    EarliestFirst<std::pair<double, int>> queue;  // ready since, task
+    EarliestFirst<Ready> queue;
     bool busy = false;
     int last = -1;
   };
 
   [[nodiscard]] const Task& task(int index) const { return tasks_[static_cast<std::size_t>(index)]; }
   [[nodiscard]] Server& server_of(int index) { return servers_[static_cast<std::size_t>(task(index).resource)]; }
-  EarliestFirst<std::pair<double, int>>& queue_of(int index) { return server_of(index).queue; }
+  EarliestFirst<Ready>& queue_of(int index) { return server_of(index).queue; }
 
   void add(int index) {
     for (const int before : task(index).after) {
@@ -77,7 +78,7 @@ class Run {
   void serve(std::size_t resource) {
     Server& server = servers_[resource];
     if (server.busy || server.queue.empty()) return;
-    const auto [since, index] = server.queue.top();
+    const auto [later, since, index] = server.queue.top();
     server.queue.pop();
     TimedTask& timed = timeline_.tasks[static_cast<std::size_t>(index)];
     timed.begin = now_;

@@ -8,7 +8,7 @@
 
 namespace ballast {
 
-/// Serves one task at a time, in the order in which they become ready.
+/// Serves one task at a time, in the order in which they become ready; urgent ones first.
 enum class Resource : std::uint8_t { kWorker, kLinkOut, kLinkIn };
 constexpr std::size_t kResources = 3;
 
@@ -21,6 +21,7 @@ struct Task {
   double delay = 0.0;      ///< ... for so many seconds: a message on its way
   double bytes = 0.0;      ///< that it moves over a link
   bool memory = false;     ///< bound by memory, not by arithmetic
+  bool urgent = false;     ///< its resource serves it before those that are not
 };
 
 struct TimedTask {

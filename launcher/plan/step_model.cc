@@ -20,12 +20,18 @@ class Script {
  public:
   Script(const StepLoad& load, const std::vector<BucketLoad>& buckets, const Ownership& who,
          const ClusterSection& cluster)
-      : load_(load), buckets_(buckets), who_(who), cluster_(cluster) {}
+      : load_(load),
+        buckets_(buckets),
+        who_(who),
+        cluster_(cluster),
+        gathers_values_(load.gather_values && who.nodes > 1),
+        window_(buckets, gathers_values_ ? load.reads() : std::vector<ValueRanges>()),
+        gathered_(buckets.size()) {}
 
   void add_step() {
     unseen_values_ = static_cast<int>(buckets_.size()) - 1;
     first_pass();
-    last_pass();
+    backward(/*hands_over=*/true);
     reduce();
     update();
     publish();
@@ -36,6 +42,16 @@ class Script {
  private:
   struct Passage {
     int out = -1, in = -1;
+  };
+  struct Traffic {
+    double out = 0.0, in = 0.0;  // bytes
+    double messages_out = 0.0, messages_in = 0.0;
+    void add(const Traffic& more) {
+      out += more.out;
+      in += more.in;
+      messages_out += more.messages_out;
+      messages_in += more.messages_in;
+    }
   };
 
   int add(Task task) {
@@ -66,23 +82,104 @@ class Script {
 
   /// New values of the step before arrive beside it.
   void first_pass() {
-    for (const StepLoad::Operation& op : load_.operations) {
-      work("forward", op.name, forward_seconds(op), false, values_below(op.values_end));
-    }
+    forward();
     if (load_.passes == 1) return;
-    double forward = 0.0, backward = 0.0;
+    double forward_of_pass = 0.0, backward_of_pass = 0.0;
     for (const StepLoad::Operation& op : load_.operations) {
-      forward += forward_seconds(op);
-      backward += backward_seconds(op);
+      forward_of_pass += forward_seconds(op);
+      backward_of_pass += backward_seconds(op);
+      for (const int again : op.again) backward_of_pass += forward_seconds(operation(again));
     }
-    const auto between = static_cast<double>(load_.passes - 2);
-    work("backward", "first micro-batch", backward, false);
-    if (between > 0.0) work("forward and backward", "micro-batches between", between * (forward + backward), false);
+    if (gathers_values_) {
+      backward(/*hands_over=*/false);
+    } else {
+      work("backward", "first micro-batch", backward_of_pass, false);
+    }
+    if (load_.passes > 2) passes_between(static_cast<double>(load_.passes - 2), forward_of_pass + backward_of_pass);
     if (load_.shard_additions > 0.0) {
       work("add shards", "shards of a worker",
            memory_seconds(load_.shard_additions * 3.0 * gradient_bytes() * workers()), true);
     }
-    work("forward", "last micro-batch", forward, false);
+    if (gathers_values_) {
+      forward();
+    } else {
+      work("forward", "last micro-batch", forward_of_pass, false);
+    }
+  }
+
+  /// They are alike. What they gather comes beside them.
+  void passes_between(double count, double seconds) {
+    Traffic traffic;
+    for (std::size_t i = 0; i < window_.reads(); ++i) {
+      for (const int bucket : window_.next())
+        traffic.add(traffic_of_values(buckets_[static_cast<std::size_t>(bucket)]));
+    }
+    Passage passage;
+    if (gathers_values_) {
+      passage = exchange(
+          "values", "micro-batches between",
+          {count * traffic.out, count * traffic.in, count * traffic.messages_out, count * traffic.messages_in});
+    }
+    work("forward and backward", "micro-batches between", count * seconds, false);
+    if (gathers_values_) work("forward and backward", "micro-batches between", 0.0, false, {passage.out, passage.in});
+  }
+
+  void forward() {
+    for (const StepLoad::Operation& op : load_.operations) {
+      work("forward", op.name, forward_seconds(op), false, values_for(op.values));
+    }
+  }
+
+  void backward(bool hands_over) {
+    sums_.assign(buckets_.size(), {});
+    summed_ = -1;
+    std::size_t bucket = 0;
+    for (auto op = load_.operations.rbegin(); op != load_.operations.rend(); ++op) {
+      for (const int again : op->again) {
+        work("backward", operation(again).name, forward_seconds(operation(again)), false,
+             values_for(operation(again).values));
+      }
+      work("backward", op->name, backward_seconds(*op), false, values_for(op->backward_values));
+      if (!hands_over) continue;
+      for (; bucket < buckets_.size() && buckets_[bucket].begin >= op->ready_offset; ++bucket) hand_over(bucket);
+    }
+    for (; hands_over && bucket < buckets_.size(); ++bucket) hand_over(bucket);
+  }
+
+  [[nodiscard]] const StepLoad::Operation& operation(int number) const {
+    return load_.operations[static_cast<std::size_t>(number)];
+  }
+
+  /// Tasks that bring what an operation is about to read.
+  std::vector<int> values_for(const ValueRanges& ranges) {
+    if (ranges.empty()) return {};
+    if (gathers_values_) return gathered(ranges);
+    std::int64_t end = 0;
+    for (const ElementRange& range : ranges) end = std::max(end, range.end);
+    return values_below(end);
+  }
+
+  /// The buckets of the operation that reads next are fetched, and those of its successor begin to come.
+  std::vector<int> gathered(const ValueRanges& ranges) {
+    for (const int bucket : window_.next()) {
+      const auto at = static_cast<std::size_t>(bucket);
+      gathered_[at] = exchange("values", name_of(at), traffic_of_values(buckets_[at]));
+    }
+    std::vector<int> tasks;
+    for (const int bucket : window_.buckets_of(ranges)) {
+      const Passage& passage = gathered_[static_cast<std::size_t>(bucket)];
+      tasks.insert(tasks.end(), {passage.out, passage.in});
+    }
+    return tasks;
+  }
+
+  /// A node sends what it owns to all others, and receives what they own. Where values are gathered it asks before.
+  [[nodiscard]] Traffic traffic_of_values(const BucketLoad& bucket) const {
+    const double mine = bucket.owned_published();
+    const double answers = static_cast<double>(bucket.my_slices) * others();
+    const auto theirs = static_cast<double>(bucket.slices - bucket.my_slices);
+    return {mine * others(), bucket.foreign_published(), answers + (gathers_values_ ? theirs : 0.0),
+            theirs + (gathers_values_ ? answers : 0.0)};
   }
 
   std::vector<int> values_below(std::int64_t end) {
@@ -95,17 +192,6 @@ class Script {
     return tasks;
   }
 
-  void last_pass() {
-    sums_.assign(buckets_.size(), {});
-    summed_ = -1;
-    std::size_t bucket = 0;
-    for (auto op = load_.operations.rbegin(); op != load_.operations.rend(); ++op) {
-      work("backward", op->name, backward_seconds(*op), false);
-      for (; bucket < buckets_.size() && buckets_[bucket].begin >= op->ready_offset; ++bucket) hand_over(bucket);
-    }
-    for (; bucket < buckets_.size(); ++bucket) hand_over(bucket);
-  }
-
   /// A bucket is final: its slices leave for their owners, and those that this node owns come in.
   void hand_over(std::size_t b) {
     const BucketLoad& bucket = buckets_[b];
@@ -115,28 +201,33 @@ class Script {
       if (addends > load_.subtrees) {
         work("add on node", name_of(b), memory_seconds(foreign * (addends + load_.subtrees)), true);
       }
-      sums_[b] = exchange("sums", b, foreign * load_.subtrees, bucket.owned_bytes() * others() * load_.subtrees,
-                          static_cast<double>(bucket.slices - bucket.my_slices) * load_.subtrees,
-                          static_cast<double>(bucket.my_slices) * others() * load_.subtrees);
+      sums_[b] = exchange("sums", name_of(b),
+                          {foreign * load_.subtrees, bucket.owned_bytes() * others() * load_.subtrees,
+                           static_cast<double>(bucket.slices - bucket.my_slices) * load_.subtrees,
+                           static_cast<double>(bucket.my_slices) * others() * load_.subtrees});
     }
     if (load_.free_gradients) add_up(b);
   }
 
-  /// Both directions of the link, as soon as the worker's last task has ended.
-  Passage exchange(const char* what, std::size_t b, double out, double in, double messages_out, double messages_in) {
+  /// Both directions of the link, as soon as the worker's last task has ended; for what has been asked for, when the
+  /// question has arrived.
+  Passage exchange(const char* what, const std::string& name, const Traffic& traffic) {
     const bool sums = std::strcmp(what, "sums") == 0;
+    const double asked = !sums && gathers_values_ ? cluster_.latency : 0.0;
     const auto one = [&](Resource link, double bytes, double messages) {
       return add({.phase = link == Resource::kLinkOut ? (sums ? "send sums" : "send values")
                                                       : (sums ? "receive sums" : "receive values"),
-                  .name = name_of(b),
+                  .name = name,
                   .resource = link,
                   .seconds = link_seconds(bytes, messages),
-                  .after = {last_},
-                  .delay = link == Resource::kLinkIn ? cluster_.latency : 0.0,
-                  .bytes = bytes});
+                  .after = last_ >= 0 ? std::vector<int>{last_} : std::vector<int>(),
+                  .delay = asked + (link == Resource::kLinkIn ? cluster_.latency : 0.0),
+                  .bytes = bytes,
+                  .urgent = !sums && gathers_values_});
     };
-    messages_ += messages_out;
-    return {one(Resource::kLinkOut, out, messages_out), one(Resource::kLinkIn, in, messages_in)};
+    messages_ += traffic.messages_out;
+    return {one(Resource::kLinkOut, traffic.out, traffic.messages_out),
+            one(Resource::kLinkIn, traffic.in, traffic.messages_in)};
   }
 
   [[nodiscard]] double link_seconds(double bytes, double messages) const {
@@ -190,14 +281,11 @@ class Script {
 
   /// From the first values up: forward needs them in that order.
   void publish() {
-    if (who_.nodes == 1) return;
+    window_.new_values();
+    if (who_.nodes == 1 || gathers_values_) return;
     values_.assign(buckets_.size(), {});
     for (std::size_t b = buckets_.size(); b-- > 0;) {
-      const BucketLoad& bucket = buckets_[b];
-      const double mine = bucket.owned_published();
-      values_[b] = exchange("values", b, mine * others(), bucket.published - mine,
-                            static_cast<double>(bucket.my_slices) * others(),
-                            static_cast<double>(bucket.slices - bucket.my_slices));
+      values_[b] = exchange("values", name_of(b), traffic_of_values(buckets_[b]));
     }
   }
 
@@ -216,6 +304,9 @@ class Script {
   const std::vector<BucketLoad>& buckets_;
   const Ownership& who_;
   const ClusterSection& cluster_;
+  bool gathers_values_;
+  BucketWindow window_;
+  std::vector<Passage> gathered_;  // by bucket: the latest
   std::vector<Task> tasks_;
   std::vector<int> updates_;
   std::vector<Passage> sums_, values_;  // by bucket; values_ of the step before
@@ -271,6 +362,19 @@ void count_bytes(const Script& script, StepPrediction& step) {
 }
 
 }  // namespace
+
+std::vector<ValueRanges> StepLoad::reads() const {
+  std::vector<ValueRanges> reads;
+  const auto add = [&](const ValueRanges& ranges) {
+    if (!ranges.empty()) reads.push_back(ranges);
+  };
+  for (const Operation& op : operations) add(op.values);
+  for (auto op = operations.rbegin(); op != operations.rend(); ++op) {
+    for (const int again : op->again) add(operations[static_cast<std::size_t>(again)].values);
+    add(op->backward_values);
+  }
+  return reads;
+}
 
 StepPrediction predict_step(const StepLoad& load, const std::vector<BucketLoad>& buckets, const Ownership& who,
                             const ClusterSection& cluster) {

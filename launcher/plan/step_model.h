@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/plan/bucket_window.h"
 #include "launcher/plan/exchange.h"
 #include "launcher/plan/simulation.h"
 #include "runtime/job.h"
@@ -23,7 +24,9 @@ struct StepLoad {
     std::string name;
     double forward_flops = 0.0, forward_bytes = 0.0;
     double backward_flops = 0.0, backward_bytes = 0.0;
-    std::int64_t values_end = 0, ready_offset = 0;  ///< see OperationCost
+    std::vector<int> again;  ///< this and the rest: see OperationCost
+    ValueRanges values, backward_values;
+    std::int64_t ready_offset = 0;
   };
   std::vector<Operation> operations;  ///< in forward order
   std::int64_t passes = 1;            ///< micro-batches of a worker in a step
@@ -31,7 +34,10 @@ struct StepLoad {
   double parts = 1.0;                 ///< partial sums of the gradient that a worker ends up with
   double subtrees = 1.0;              ///< partial sums of the gradient that a node sends
   double update_bytes = 28.0;         ///< of memory, per element: gradient, values and optimizer state
-  bool free_gradients = false;        ///< comm.sharding = "gradients"
+  bool free_gradients = false;        ///< comm.sharding = "gradients" or "values"
+  bool gather_values = false;         ///< comm.sharding = "values"
+  /// What the operations of a pass read, one after the other.
+  [[nodiscard]] std::vector<ValueRanges> reads() const;
 };
 
 struct StepPrediction {

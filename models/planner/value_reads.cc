@@ -51,8 +51,8 @@ void ValueReads::before(std::size_t node, bool backward, const UseValues& use) {
   const Read& read = reads_[pass_[at_]];
   if (read.node != node || read.backward != backward) return;  // it reads none
   ++at_;
-  use(read.values, at_ < pass_.size() ? std::span<const ElementRange>(reads_[pass_[at_]].values)
-                                      : std::span<const ElementRange>());
+  use(read.values,
+      at_ < pass_.size() ? std::span<const ElementRange>(reads_[pass_[at_]].values) : std::span<const ElementRange>());
 }
 
 void ValueReads::end(const UseValues& use) {

@@ -22,7 +22,7 @@ struct StepsOptions {
   std::int64_t scale = 1;                             ///< times as many elements
   MakeSplitAllReduce make = make_split_allreduce;     ///< which implementation
   std::function<std::unique_ptr<Backend>()> backend;  ///< empty: the reference backend
-  bool evaluate = false;  ///< between steps every worker makes passes of its own number
+  bool evaluate = false;                              ///< between steps every worker makes passes of its own number
 };
 
 /// Runs a few steps of SGD whose gradients depend on the values that this worker sees, in two micro-batches per shard.

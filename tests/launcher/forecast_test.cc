@@ -168,13 +168,42 @@ TEST(Forecast, SaysWhenNothingFits) {
   EXPECT_THAT(forecast_text(make_forecast(config, 0.0)), HasSubstr("Nothing that was tried fits"));
 }
 
-TEST(Forecast, FreedGradientsNeedLessThanWholeOnes) {
+TEST(Forecast, EveryLevelOfShardingNeedsLessThanTheOneBefore) {
   JobConfig config = even_job(4);
+  config.model.name = "gpt";
   config.comm.bucket_mib = 0.05;
   const Forecast forecast = make_forecast(config, 0.0);
-  ASSERT_EQ(forecast.levels.size(), 2U);
+  ASSERT_EQ(forecast.levels.size(), 3U);
   EXPECT_LT(forecast.levels[1].gradients, forecast.levels[0].gradients);
   EXPECT_LT(forecast.levels[1].node, forecast.levels[0].node);
+  EXPECT_EQ(forecast.levels[2].gradients, forecast.levels[1].gradients);
+  EXPECT_LT(forecast.levels[2].values, forecast.levels[1].values);
+}
+
+TEST(Forecast, ShardsNothingMoreOnDevices) {
+  JobConfig config = even_job(4);
+  config.compute.backend = "cuda";
+  EXPECT_EQ(make_forecast(config, 0.0).levels.size(), 1U);
+}
+
+TEST(Forecast, OffersToGatherValuesWhereThereAreSeveralNodes) {
+  JobConfig config = even_job(4);
+  config.model.name = "gpt";
+  config.data.format = "synthetic";
+  config.comm.bucket_mib = 0.05;
+  const auto offers = [&] {
+    config.cluster.memory_gib = 0;
+    const auto nodes = static_cast<int>(config.cluster.nodes);
+    JobConfig least = config;
+    least.comm.sharding = "values";
+    config.cluster.memory_gib = 1.01 * static_cast<double>(make_plan(least, nodes, nodes).node_memory(1)) / (1 << 30);
+    std::string text;
+    for (const Forecast::Remedy& remedy : make_forecast(config, 0.0).remedies) text += remedy.change + "\n";
+    return text;
+  };
+  EXPECT_THAT(offers(), HasSubstr("comm.sharding=values"));
+  config.cluster.nodes = 1;
+  EXPECT_THAT(offers(), testing::Not(HasSubstr("comm.sharding=values")));
 }
 
 TEST(Forecast, DrawsEveryLaneAndBothCurves) {

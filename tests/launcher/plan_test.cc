@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "compute/error.h"
+#include "models/model.h"
 
 namespace ballast {
 namespace {
@@ -66,6 +67,37 @@ TEST(Plan, FreesGradientsWithTheirBuckets) {
   config.comm.bucket_mib = 1e-6;
   const std::int64_t ahead = make_plan(config, 8).gradients - 4 * kWeights / 8;
   EXPECT_EQ(ahead, 16);
+}
+
+TEST(Plan, KeepsItsOwnValuesAndAWindowWhereTheyAreGathered) {
+  JobConfig config = small_job();
+  config.model.hidden = std::vector<std::int64_t>(14, 1024);  // layers of 128 blocks
+  config.comm.sharding = "values";
+  config.comm.bucket_mib = 0.25;                       // 8 blocks
+  constexpr std::int64_t kLayer = 1024 * 1024 + 1024;  // of weights
+  for (const char* precision : {"f32", "bf16"}) {
+    config.precision.compute = precision;
+    const std::int64_t published = config.precision.compute == "bf16" ? 2 : 4;
+    const std::int64_t all = build_model(config.model, dtype_named(precision), 1).parameters().flat_size();
+    const std::int64_t own = all / 4 * (published == 2 ? 6 : 4);
+    const double window = static_cast<double>(make_plan(config, 4, 4).values - own);
+    const double layers = window / (0.75 * static_cast<double>(kLayer * published));
+    EXPECT_GT(layers, 2.0) << "what an operation and the next one read";
+    EXPECT_LT(layers, 2.5);
+  }
+  EXPECT_EQ(make_plan(config, 4, 1).values, make_plan(config, 1).values) << "nothing to gather on one node";
+}
+
+TEST(Plan, SendsGatheredValuesForwardAndBackwardInEveryPass) {
+  JobConfig config = small_job();
+  config.model.hidden = std::vector<std::int64_t>(14, 1024);
+  config.comm.bucket_mib = 0.25;
+  const std::int64_t all = 4 * build_model(config.model, DType::kF32, 1).parameters().flat_size();
+  const std::int64_t once = make_plan(config, 4).wire_bytes;
+  config.comm.sharding = "values";
+  const std::int64_t twice = make_plan(config, 4).wire_bytes;  // two shards each
+  EXPECT_NEAR(static_cast<double>(twice - once), 3.0 * 0.75 * static_cast<double>(all),
+              0.25 * static_cast<double>(all));
 }
 
 TEST(Plan, GivesEveryDeviceItsOwnValues) {

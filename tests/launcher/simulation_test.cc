@@ -42,6 +42,14 @@ TEST(Simulation, WhoeverIsReadyFirstIsServedFirst) {
   EXPECT_DOUBLE_EQ(timeline.tasks[2].begin, 6) << "ready since 1";
 }
 
+TEST(Simulation, UrgentTasksOvertake) {
+  Task urgent = on(Resource::kLinkOut, 1, {0});
+  urgent.urgent = true;
+  const Timeline timeline = simulate({work(1), on(Resource::kLinkOut, 2), on(Resource::kLinkOut, 2), urgent});
+  EXPECT_DOUBLE_EQ(timeline.tasks[3].begin, 2) << "before task 2, not before what is under way";
+  EXPECT_DOUBLE_EQ(timeline.tasks[2].begin, 3);
+}
+
 TEST(Simulation, TasksReadyTogetherAreServedInTheirOrder) {
   const Timeline timeline = simulate({work(1), on(Resource::kLinkOut, 1, {0}), on(Resource::kLinkOut, 1, {0})});
   EXPECT_DOUBLE_EQ(timeline.tasks[1].begin, 1);

@@ -36,7 +36,8 @@ StepLoad load_of(int operations, std::int64_t elements) {
     load.operations.push_back({.name = "op",
                                .forward_flops = 1.0,
                                .backward_flops = 2.0,
-                               .values_end = elements * (i + 1) / operations,
+                               .values = {{elements * i / operations, elements * (i + 1) / operations}},
+                               .backward_values = {{elements * i / operations, elements * (i + 1) / operations}},
                                .ready_offset = elements * i / operations});
   }
   return load;
@@ -134,6 +135,52 @@ TEST(StepModel, SummingAsBucketsComeNeedsNoTimeBehindBackward) {
   const StepPrediction early = predict(load, 16, 8, {2, 1}, cluster);
   EXPECT_LE(early.seconds, late.seconds + kNorm);
   EXPECT_NEAR(early.worker_seconds, late.worker_seconds, kNorm) << "the same work";
+}
+
+TEST(StepModel, GatheredValuesComeOneOperationAhead) {
+  // Two operations of one bucket each, which pass in 1 s. Values of the lower half at 1, of the upper at 2;
+  // forward 1..3; backward 3..7 finds them still there; sums as without gathering.
+  StepLoad load = load_of(2, 4 * kBlock);
+  load.gather_values = true;
+  const StepPrediction step = predict(load, 4, 2, {2, 1}, slow_cluster(4.0 * kBlock));
+  EXPECT_NEAR(step.seconds, 8.0, kNorm);
+  load.passes = 2;
+  EXPECT_NEAR(predict(load, 4, 2, {2, 1}, slow_cluster(4.0 * kBlock)).seconds, 8.0 + 6.0, kNorm)
+      << "all are still here";
+}
+
+TEST(StepModel, GatheredValuesCrossTheWireTwiceForEachPass) {
+  StepLoad load = load_of(16, 64 * kBlock);
+  const double bucket = 64 * kBlock * 4 / 16 * 0.75;  // of others, on four nodes
+  const double once = predict(load, 64, 16, {4, 1}, slow_cluster(1e6)).bytes_out;
+  load.gather_values = true;
+  for (const std::int64_t passes : {1, 2, 3, 7}) {
+    load.passes = passes;
+    const StepPrediction step = predict(load, 64, 16, {4, 1}, slow_cluster(1e6));
+    // The first pass finds nothing here; five are here from forward to backward, and four from a pass to the next.
+    const double buckets = 16 + 11 + static_cast<double>(passes - 1) * (12 + 11);
+    EXPECT_NEAR(step.bytes_out - once, (buckets - 16) * bucket, 1.0) << passes;
+    EXPECT_NEAR(step.bytes_in, step.bytes_out - norm_bytes(64, 4.0), 1.0) << passes;
+  }
+}
+
+TEST(StepModel, AQuestionCostsItsLatency) {
+  ClusterSection cluster = slow_cluster(1e12);
+  cluster.latency = 1.0;
+  StepLoad load = load_of(1, 2 * kBlock);
+  load.gather_values = true;
+  // Question 1, values 1, forward 1, backward 2, sums 1, norm 2 messages.
+  EXPECT_NEAR(predict(load, 2, 1, {2, 1}, cluster).seconds, 8.0, kNorm);
+}
+
+TEST(StepModel, WhatRunsForwardAgainIsGatheredAgain) {
+  StepLoad load = load_of(16, 64 * kBlock);
+  load.gather_values = true;
+  const double without = predict(load, 64, 16, {4, 1}, slow_cluster(1e6)).bytes_out;
+  for (int i = 0; i < 16; ++i) load.operations[15].again.push_back(i);
+  const StepPrediction step = predict(load, 64, 16, {4, 1}, slow_cluster(1e6));
+  EXPECT_NEAR(step.bytes_out - without, 16 * 64 * kBlock * 4 / 16 * 0.75, 64 * kBlock * 4);
+  EXPECT_GT(step.bytes_out, without);
 }
 
 TEST(StepModel, NothingGetsSlowerWhereMachinesAreFaster) {

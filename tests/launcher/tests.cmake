@@ -1,6 +1,6 @@
 find_package(nlohmann_json REQUIRED)
 
-foreach(name agreement bench command_line config console duration exchange find_checkpoint forecast number_text plan prompt reference schema
+foreach(name agreement bench bucket_window command_line config console duration exchange find_checkpoint forecast number_text plan prompt reference schema
     simulation step_model suggestion tensor_summary)
   ballast_unit_test(launcher/${name} USES launcher thread_workers)
 endforeach()

@@ -40,9 +40,8 @@ class FleetingValues {
 
  private:
   static bool same(std::span<const ElementRange> a, std::span<const ElementRange> b) {
-    return std::ranges::equal(a, b, [](const ElementRange& x, const ElementRange& y) {
-      return x.begin == y.begin && x.end == y.end;
-    });
+    return std::ranges::equal(
+        a, b, [](const ElementRange& x, const ElementRange& y) { return x.begin == y.begin && x.end == y.end; });
   }
 
   ModelRun& run_;

@@ -45,7 +45,7 @@ namespace ballast {
 namespace {
 
 /// Two workers, two threads each: all kinds of tasks.
-void expect_steady(const ModelConfig& model, const std::string& precision) {
+void expect_steady(const ModelConfig& model, const std::string& precision, const char* sharding = "optimizer") {
   JobConfig config;
   config.model = model;
   config.data.format = "synthetic";
@@ -54,6 +54,11 @@ void expect_steady(const ModelConfig& model, const std::string& precision) {
   config.job.steps = 100;
   config.optimizer.clip = 1.0;
   config.precision.compute = precision;
+  config.comm.sharding = sharding;
+  if (config.comm.sharding == "values") {
+    config.comm.bucket_mib = 0.05;
+    config.comm.share_memory = false;
+  }
   run_workers(2, [&](Communicator& world) {
     const JobLayout layout = layout_of(config, std::nullopt, world.size(), 2);
     TrainingParts parts(config, layout, world, make_backend({.name = "cpu", .threads = 2}));
@@ -81,11 +86,16 @@ void expect_steady(const ModelConfig& model, const std::string& precision) {
     }
     EXPECT_EQ(found, 0U) << "the largest asked for " << largest << " bytes";
     if (world.rank() == 0) {
-      std::printf("%s %s: %zu small allocations in a step of two workers\n", config.model.name.c_str(),
-                  precision.c_str(), calls / 3);
+      std::printf("%s %s %s: %zu small allocations in a step of two workers\n", config.model.name.c_str(),
+                  precision.c_str(), sharding, calls / 3);
     }
     world.barrier();
   });
+}
+
+TEST(SteadyStep, TakesNoMemoryWhereValuesComeAndGo) {
+  expect_steady({.name = "gpt", .layers = 2, .heads = 4, .width = 128, .context = 64, .vocabulary = 512}, "bf16",
+                "values");
 }
 
 TEST(SteadyStep, TakesNoMemory) {

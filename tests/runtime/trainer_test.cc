@@ -8,6 +8,8 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "tests/runtime/small_jobs.h"
 
@@ -69,6 +71,28 @@ TEST_F(TrainerTest, ResumedOnAnotherNumberOfWorkersEndsWithTheSameBits) {
   config.job.steps = 6;
   run(config, 1, recorder);
   EXPECT_EQ(recorder.losses, whole.losses);
+  EXPECT_EQ(digest(config, 6), digest(uninterrupted, 6));
+}
+
+/// Evaluations between the steps read values as well, and as many workers as want to.
+TEST_F(TrainerTest, ShardsInThreeWaysFromOneCheckpointToTheNextWithTheSameBits) {
+  Recorder whole, recorder;
+  JobConfig uninterrupted = job("unsharded");
+  uninterrupted.model.hidden = {16, 16, 16, 16, 16};  // more buckets than stay
+  uninterrupted.evaluate.every = 1;
+  uninterrupted.watch.values = 1;  // with copies of the weights, and without
+  run(uninterrupted, 1, whole);
+  JobConfig config = uninterrupted;
+  config.job.dir = job("sharded").job.dir;
+  config.comm.share_memory = false;
+  for (const auto& [steps, workers, sharding] : {std::tuple(2, 3, "values"), std::tuple(3, 2, "gradients"),
+                                                 std::tuple(4, 4, "values"), std::tuple(6, 3, "values")}) {
+    config.job.steps = steps;
+    config.comm.sharding = sharding;
+    run(config, workers, recorder);
+  }
+  EXPECT_EQ(recorder.losses, whole.losses);
+  EXPECT_EQ(recorder.evaluations, whole.evaluations);
   EXPECT_EQ(digest(config, 6), digest(uninterrupted, 6));
 }
 

@@ -11,8 +11,8 @@
 
 namespace ballast {
 
-/// Worker r of `world` is on node r / workers_per_node. Its groups count into `sent`. `concurrent` false: as where MPI may
-/// be called by one thread only.
+/// Worker r of `world` is on node r / workers_per_node. Its groups count into `sent`. `concurrent` false: as where MPI
+/// may be called by one thread only.
 class SimulatedNodes final : public Communicator {
  public:
   SimulatedNodes(Communicator& world, int workers_per_node, std::atomic<std::int64_t>& sent, bool concurrent = true)

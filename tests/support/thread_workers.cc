@@ -43,9 +43,9 @@ bool match(const Transfer& a, const Transfer& b) {
 }
 
 struct Group {
-  std::vector<int> members;                               ///< world ranks
-  std::map<std::pair<int, int>, Channel> channels;        ///< by (to, tag)
-  std::vector<std::vector<std::byte>> parts;              ///< of the all-gather under way
+  std::vector<int> members;                         ///< world ranks
+  std::map<std::pair<int, int>, Channel> channels;  ///< by (to, tag)
+  std::vector<std::vector<std::byte>> parts;        ///< of the all-gather under way
   int arrived = 0;
   int leaving = 0;
 };
