@@ -149,7 +149,7 @@ TEST(Config, NamesUnknownSectionsOnce) {
 
 TEST(Config, SaysWhereAKeyOutsideAnySectionBelongs) {
   EXPECT_THAT(mistakes("lr = 1\n"),
-              ElementsAre("job.toml:1:1: key 'lr' stands in no section; write it under [optimizer]"));
+              ElementsAre("job.toml:1:1: key 'lr' stands in no section; write it under [optimizer] or [outer]"));
   EXPECT_THAT(mistakes("model = 'gpt'\n"), ElementsAre("job.toml:1:1: 'model' is a section; write it as [model]"));
   EXPECT_THAT(mistakes("[[model]]\nname = 'gpt'\n"),
               ElementsAre(HasSubstr("'model' is a section; write it as [model]")));

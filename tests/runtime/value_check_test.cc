@@ -59,6 +59,8 @@ std::vector<std::string> complaints(const JobConfig& config, int workers, int wo
       if (step == 2 && flip.rank == world.rank()) {
         const Parameter& parameter = table[table.find(flip.parameter)];
         const bool bf16 = parameter.compute == DType::kBF16;
+        const ElementRange all{0, table.flat_size()};
+        parts.replica().reduction->use_values(std::span(&all, 1), {});  // what is still to come would mend it
         flip_bit(bf16 ? parts.replica().reduction->compute_values() : parts.replica().reduction->values(),
                  parameter.offset + flip.element);
       }
