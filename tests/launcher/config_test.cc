@@ -143,8 +143,9 @@ TEST(Config, NamesUnknownSectionsOnce) {
               ElementsAre("job.toml:1:1: unknown section [optimiser]; did you mean [optimizer]?"));
   EXPECT_THAT(
       mistakes("\n[zoo]\n"),
-      ElementsAre("job.toml:2:1: unknown section [zoo]; sections are job, model, data, batch, optimizer, schedule, "
-                  "precision, compute, comm, memory, evaluate, checkpoint, log, watch, cluster"));
+      ElementsAre(
+          "job.toml:2:1: unknown section [zoo]; sections are job, model, data, batch, optimizer, outer, schedule, "
+          "precision, compute, comm, memory, evaluate, checkpoint, log, watch, cluster"));
 }
 
 TEST(Config, SaysWhereAKeyOutsideAnySectionBelongs) {
