@@ -107,10 +107,13 @@ void add_data(std::vector<Key>& all) {
             {"",
              "Bytes of any file; uint16 tokens with or without llm.c's header; images and labels as MNIST has them, "
              "gzipped or not; or made up"});
-  keys.text("train", &DataSection::train, {},
-            {"", "Path of the training data; needed unless the format is \"synthetic\""});
+  keys.text(
+      "train", &DataSection::train, {},
+      {"",
+       "Path of the training data; needed unless the format is \"synthetic\". For text and tokens also a folder, or "
+       "a pattern with * and ? in its last part: the files in the order of their names"});
   keys.special("validation", "text or number", "at least 0 and below 1",
-               {"", "Path of the validation data, or the fraction that is split off the end of the training data"},
+               {"", "The same for the validation data, or the fraction that is split off the end of the training data"},
                set_validation, print_validation);
   keys.text("train_labels", &DataSection::train_labels, {},
             {"", "idx: path of the labels; empty: found beside the images"});

@@ -25,7 +25,8 @@ class Dataset {
   [[nodiscard]] virtual std::int64_t size() const = 0;  ///< samples
   /// Samples of the given indices, in that order. `out` is resized.
   virtual void read(std::span<const std::int64_t> indices, Samples& out) const = 0;
-  /// Changes when the data does: resuming on other data is refused. File size and a digest of the content.
+  /// Changes when the data does: resuming on other data is refused. Sizes, and a digest
+  /// of the content, or of a first look at it where it is large.
   [[nodiscard]] virtual std::string fingerprint() const = 0;
 };
 

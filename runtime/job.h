@@ -22,8 +22,8 @@ struct JobSection {
 
 struct DataSection {
   std::string format = "synthetic";  ///< "text" | "tokens" | "idx" | "synthetic"
-  std::string train;                 ///< path
-  std::string validation;            ///< path, or "" to split `fraction` off the end of train
+  std::string train;                 ///< path of a file; for tokens and text also a folder, or a pattern with * and ?
+  std::string validation;            ///< the same, or "" to split `fraction` off the end of train
   double fraction = 0.1;
   std::string train_labels, validation_labels;  ///< idx: absent = found beside the images
   bool shuffle = true;
