@@ -120,7 +120,11 @@ void add_data(std::vector<Key>& all) {
   keys.text("validation_labels", &DataSection::validation_labels, {},
             {"", "idx: path of the validation labels; empty: found beside the images"});
   keys.boolean("shuffle", &DataSection::shuffle, {"", "Visit the training samples in a new order every epoch"});
-  keys.integer("samples", &DataSection::samples, between(1, 1e12), {"samples", "synthetic: size of the data set"});
+  keys.integer("chunk", &DataSection::chunk, between(0, 1e9),
+               {"samples",
+                "For data larger than memory: shuffle chunks of so many neighbouring samples, and samples within 16 "
+                "chunks. Each shard reads a part of the data of its own. 0: shuffle samples over all the data"});
+  keys.integer("samples", &DataSection::samples, between(1, 1e15), {"samples", "synthetic: size of the data set"});
 }
 
 void add_batch(std::vector<Key>& all) {

@@ -43,25 +43,4 @@ struct Datasets {
 /// shuffled epoch needs no table and every index appears exactly once.
 [[nodiscard]] std::int64_t permuted_index(std::int64_t index, std::int64_t size, std::uint64_t key);
 
-/// Which samples make up a step. Every sample exactly once per epoch for any number of workers; the last batch of an
-/// epoch is short.
-class BatchPlan {
- public:
-  /// Throws ConfigError when the batch cannot be cut into equal shards, DataError naming `source` (the file) when there
-  /// are fewer samples than one batch.
-  BatchPlan(std::int64_t samples, std::int64_t batch, int shards, bool shuffle, std::uint64_t seed,
-            const std::string& source = "data.train");
-  [[nodiscard]] std::int64_t steps_per_epoch() const;
-  [[nodiscard]] std::int64_t batch_size(std::int64_t step) const;  ///< samples of this step's global batch
-  /// Data set indices of `shard` at `step` (from 0); `first` is the position of its first sample in the global batch.
-  /// The batch is cut into shards of equal size, the last ones shorter or empty in a short batch.
-  [[nodiscard]] std::vector<std::int64_t> shard(std::int64_t step, int shard, std::int64_t& first) const;
-
- private:
-  std::int64_t samples_, batch_;
-  int shards_;
-  bool shuffle_;
-  std::uint64_t seed_;
-};
-
 }  // namespace ballast

@@ -27,6 +27,7 @@ struct DataSection {
   double fraction = 0.1;
   std::string train_labels, validation_labels;  ///< idx: absent = found beside the images
   bool shuffle = true;
+  std::int64_t chunk = 0;       ///< neighbouring samples that stay together when shuffled; 0: every sample on its own
   std::int64_t samples = 4096;  ///< synthetic only
 };
 
