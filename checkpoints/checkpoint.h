@@ -48,6 +48,8 @@ struct HostPiece {
   std::span<float> values;
 };
 
+inline constexpr std::int64_t kMaxStep = 999'999'999'999;  ///< twelve digits: see checkpoint_name()
+
 /// The small rest: everything that is not a tensor and that resuming needs. Written as a framed Boost.Serialization
 /// archive.
 struct TrainingState {

@@ -39,6 +39,9 @@ void check_data(const JobConfig& config, Errors& errors) {
   if (data.format != "synthetic" && data.train.empty()) {
     errors.push_back({"data.train", "data.train is missing: data.format = \"" + data.format + "\" needs a path"});
   }
+  if (data.chunk > 0 && !data.shuffle) {
+    errors.push_back({"data.chunk", "data.chunk shuffles, but data.shuffle = false; set one of them otherwise"});
+  }
   const bool gpt = config.model.name == "gpt";
   const bool of_tokens = data.format == "text" || data.format == "tokens";
   if (gpt && data.format == "idx") {

@@ -107,17 +107,24 @@ void add_data(std::vector<Key>& all) {
             {"",
              "Bytes of any file; uint16 tokens with or without llm.c's header; images and labels as MNIST has them, "
              "gzipped or not; or made up"});
-  keys.text("train", &DataSection::train, {},
-            {"", "Path of the training data; needed unless the format is \"synthetic\""});
+  keys.text(
+      "train", &DataSection::train, {},
+      {"",
+       "Path of the training data; needed unless the format is \"synthetic\". For text and tokens also a folder, or "
+       "a pattern with * and ? in its last part: the files in the order of their names"});
   keys.special("validation", "text or number", "at least 0 and below 1",
-               {"", "Path of the validation data, or the fraction that is split off the end of the training data"},
+               {"", "The same for the validation data, or the fraction that is split off the end of the training data"},
                set_validation, print_validation);
   keys.text("train_labels", &DataSection::train_labels, {},
             {"", "idx: path of the labels; empty: found beside the images"});
   keys.text("validation_labels", &DataSection::validation_labels, {},
             {"", "idx: path of the validation labels; empty: found beside the images"});
   keys.boolean("shuffle", &DataSection::shuffle, {"", "Visit the training samples in a new order every epoch"});
-  keys.integer("samples", &DataSection::samples, between(1, 1e12), {"samples", "synthetic: size of the data set"});
+  keys.integer("chunk", &DataSection::chunk, between(0, 1e9),
+               {"samples",
+                "For data larger than memory: shuffle chunks of so many neighbouring samples, and samples within 16 "
+                "chunks. Each shard reads a part of the data of its own. 0: shuffle samples over all the data"});
+  keys.integer("samples", &DataSection::samples, between(1, 1e15), {"samples", "synthetic: size of the data set"});
 }
 
 void add_batch(std::vector<Key>& all) {

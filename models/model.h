@@ -27,7 +27,7 @@ enum class Mode : std::uint8_t {
 /// One micro-batch, in host memory that must live until the pass is over. Which spans are used: see InputSpec.
 struct Batch {
   std::int64_t samples = 0;
-  std::uint32_t step = 0;           ///< for dropout: part of the mask's key
+  std::uint64_t step = 0;           ///< for dropout: part of the mask's key
   std::uint32_t first_sample = 0;   ///< position of the first sample in the step's global batch: part of the mask's key
   std::span<const float> features;  ///< samples x input elements (images BYXC), or empty
   std::span<const std::int32_t> tokens;   ///< samples x positions, or empty

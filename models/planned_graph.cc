@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "compute/philox.h"
+
 namespace ballast {
 namespace {
 
@@ -195,9 +197,11 @@ Frame PlannedGraph::frame_of(std::size_t index, std::int64_t samples, const Para
   return frame;
 }
 
+// A key counts 2^32 steps; each further 2^32 have a seed of their own.
 DropoutKey PlannedGraph::dropout_of(std::size_t index, const Batch& batch) const {
-  return {.seed = seed_,
-          .step = batch.step,
+  const std::uint64_t turn = batch.step >> 32;
+  return {.seed = turn == 0 ? seed_ : mix_key(seed_, turn),
+          .step = static_cast<std::uint32_t>(batch.step),
           .operation = static_cast<std::uint32_t>(index),
           .first_sample = batch.first_sample};
 }

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "comm/shards.h"
 #include "models/model.h"
 #include "runtime/job.h"
 
@@ -26,7 +25,8 @@ class Dataset {
   [[nodiscard]] virtual std::int64_t size() const = 0;  ///< samples
   /// Samples of the given indices, in that order. `out` is resized.
   virtual void read(std::span<const std::int64_t> indices, Samples& out) const = 0;
-  /// Changes when the data does: resuming on other data is refused. File size and a digest of the content.
+  /// Changes when the data does: resuming on other data is refused. Sizes, and a digest
+  /// of the content, or of a first look at it where it is large.
   [[nodiscard]] virtual std::string fingerprint() const = 0;
 };
 
@@ -42,27 +42,5 @@ struct Datasets {
 /// Position of `index` in a keyed permutation of 0..size-1: a Feistel network over Philox with cycle walking, so a
 /// shuffled epoch needs no table and every index appears exactly once.
 [[nodiscard]] std::int64_t permuted_index(std::int64_t index, std::int64_t size, std::uint64_t key);
-
-/// Which samples make up a step. Every sample exactly once per epoch for any number of workers; the last batch of an
-/// epoch is short.
-class BatchPlan {
- public:
-  /// Throws ConfigError when the batch cannot be cut into equal shards, DataError naming `source` (the file) when there
-  /// are fewer samples than one batch.
-  BatchPlan(std::int64_t samples, std::int64_t batch, int shards, bool shuffle, std::uint64_t seed,
-            const std::string& source = "data.train");
-  [[nodiscard]] std::int64_t steps_per_epoch() const;
-  [[nodiscard]] std::int64_t batch_size(std::int64_t step) const;  ///< samples of this step's global batch
-  [[nodiscard]] std::int64_t samples_of(std::int64_t step, ShardRange shards) const;
-  /// Data set indices of `shard` at `step` (from 0); `first` is the position of its first sample in the global batch.
-  /// The batch is cut into shards of equal size, the last ones shorter or empty in a short batch.
-  [[nodiscard]] std::vector<std::int64_t> shard(std::int64_t step, int shard, std::int64_t& first) const;
-
- private:
-  std::int64_t samples_, batch_;
-  int shards_;
-  bool shuffle_;
-  std::uint64_t seed_;
-};
 
 }  // namespace ballast

@@ -22,11 +22,12 @@ struct JobSection {
 
 struct DataSection {
   std::string format = "synthetic";  ///< "text" | "tokens" | "idx" | "synthetic"
-  std::string train;                 ///< path
-  std::string validation;            ///< path, or "" to split `fraction` off the end of train
+  std::string train;                 ///< path of a file; for tokens and text also a folder, or a pattern with * and ?
+  std::string validation;            ///< the same, or "" to split `fraction` off the end of train
   double fraction = 0.1;
   std::string train_labels, validation_labels;  ///< idx: absent = found beside the images
   bool shuffle = true;
+  std::int64_t chunk = 0;       ///< neighbouring samples that stay together when shuffled; 0: every sample on its own
   std::int64_t samples = 4096;  ///< synthetic only
 };
 

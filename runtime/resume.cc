@@ -27,11 +27,23 @@ void require_other_folder(const std::filesystem::path& path, const std::string& 
                     ": choose another job.dir to branch off, or remove the later checkpoints");
 }
 
-void require_equal(const char* key, std::int64_t stored, std::int64_t now) {
+void require_equal(const char* key, const std::string& stored, const std::string& now) {
   if (stored == now) return;
-  throw ConfigError(std::string(key) + " = " + std::to_string(now) + " but the checkpoint was trained with " +
-                    std::to_string(stored) + ": keep " + std::to_string(stored) +
-                    ", or start a new run in another job.dir");
+  throw ConfigError(std::string(key) + " = " + now + " but the checkpoint was trained with " + stored + ": keep " +
+                    stored + ", or start a new run in another job.dir");
+}
+
+void require_equal(const char* key, std::int64_t stored, std::int64_t now) {
+  require_equal(key, std::to_string(stored), std::to_string(now));
+}
+
+// Checkpoints from before these numbers were written say nothing of `shuffle`, and knew no chunks.
+void require_same_order(const TrainingState& state, const SampleOrder& now) {
+  const auto shuffle = state.numbers.find("data.shuffle");
+  const auto chunk = state.numbers.find("data.chunk");
+  const auto text = [](bool value) -> std::string { return value ? "true" : "false"; };
+  if (shuffle != state.numbers.end()) require_equal("data.shuffle", text(shuffle->second != 0.0), text(now.shuffle));
+  require_equal("data.chunk", chunk == state.numbers.end() ? 0 : static_cast<std::int64_t>(chunk->second), now.chunk);
 }
 
 }  // namespace
@@ -69,6 +81,8 @@ void Continuity::write_to(TrainingState& state) const {
   state.shards = shards;
   state.numbers["batch.size"] = static_cast<double>(batch);
   state.numbers["batch.micro"] = static_cast<double>(micro);
+  state.numbers["data.shuffle"] = order.shuffle ? 1.0 : 0.0;
+  state.numbers["data.chunk"] = static_cast<double>(order.chunk);
   state.texts["data.fingerprint"] = data;
   state.texts["comm.compression"] = compression;
   state.texts["outer"] = outer;
@@ -93,6 +107,7 @@ void require_continuable(const TrainingState& state, const Continuity& now) {
   };
   require_same("comm.compression", now.compression);
   require_same("outer", now.outer);
+  require_same_order(state, now.order);
   const auto data = state.texts.find("data.fingerprint");
   if (data != state.texts.end() && data->second == now.data) return;
   throw DataError(

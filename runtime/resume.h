@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "checkpoints/checkpoint.h"
+#include "runtime/batch_plan.h"
 #include "runtime/job.h"
 
 namespace ballast {
@@ -20,6 +21,7 @@ namespace ballast {
 struct Continuity {
   std::uint64_t seed = 0;
   std::int64_t shards = 0, batch = 0, micro = 0;
+  SampleOrder order;
   std::string data;         ///< fingerprint of the training set
   std::string compression;  ///< of gradients, with what it depends on; "none"
   std::string outer;        ///< how groups train copies of their own; "none"

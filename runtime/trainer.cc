@@ -276,6 +276,7 @@ Continuity Trainer::continuity() const {
           .shards = setup_.layout.shards,
           .batch = config_.batch.size,
           .micro = setup_.layout.micro,
+          .order = {config_.data.shuffle, config_.data.chunk},
           .data = parts_.data.train->fingerprint(),
           .compression = compression_text(config_.comm, setup_.layout.shards),
           .outer = outer_text(config_, setup_.layout.shards)};

@@ -12,9 +12,18 @@ DType compute_type(const JobConfig& config) { return dtype_named(config.precisio
 
 std::uint64_t seed_of(const JobConfig& config) { return static_cast<std::uint64_t>(config.job.seed); }
 
+// More steps have no names for their checkpoints, and more samples no count.
+void require_countable(double steps, std::int64_t batch) {
+  if (steps <= static_cast<double>(kMaxStep) && steps * static_cast<double>(batch) < 0x1p62) return;
+  throw ConfigError("job.steps and job.epochs ask for more than " + std::to_string(kMaxStep) + " steps of " +
+                    std::to_string(batch) + " samples, or for more than 2^62 samples: ask for less");
+}
+
 std::int64_t total_steps_of(const JobConfig& config, const BatchPlan& plan) {
-  if (config.job.steps > 0) return config.job.steps;
-  return std::max<std::int64_t>(1, std::llround(config.job.epochs * static_cast<double>(plan.steps_per_epoch())));
+  const double steps = config.job.steps > 0 ? static_cast<double>(config.job.steps)
+                                            : config.job.epochs * static_cast<double>(plan.steps_per_epoch());
+  require_countable(steps, config.batch.size);
+  return config.job.steps > 0 ? config.job.steps : std::max<std::int64_t>(1, std::llround(steps));
 }
 
 /// Without [outer] all shards are one group.
@@ -44,8 +53,8 @@ TrainingParts::TrainingParts(const JobConfig& config, const JobLayout& layout, C
     : backend(std::move(backend_of_worker)),
       model(build_model(config.model, compute_type(config), layout.micro)),
       data(open_datasets(config.data, model.input(), seed_of(config))),
-      plan(data.train->size(), config.batch.size, layout.shards, config.data.shuffle, seed_of(config),
-           config.data.train),
+      plan(data.train->size(), config.batch.size, layout.shards, {config.data.shuffle, config.data.chunk},
+           seed_of(config), config.data.train),
       total_steps(total_steps_of(config, plan)),
       tensors(model.parameters(), config, layout.shards),
       buckets(choose_buckets(config.comm, model.parameters().flat_size(), *backend, world)),

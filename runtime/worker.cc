@@ -13,7 +13,7 @@ double ordered_sum(const std::vector<double>& values) {
 
 Batch batch_of(const Samples& samples, std::int64_t count, std::int64_t step, std::int64_t first) {
   return {.samples = count,
-          .step = static_cast<std::uint32_t>(step),
+          .step = static_cast<std::uint64_t>(step),
           .first_sample = static_cast<std::uint32_t>(first),
           .features = samples.features,
           .tokens = samples.tokens,

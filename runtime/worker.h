@@ -7,6 +7,7 @@
 
 #include "comm/split_allreduce.h"
 #include "models/model.h"
+#include "runtime/batch_plan.h"
 #include "runtime/phase_clock.h"
 #include "runtime/prefetcher.h"
 

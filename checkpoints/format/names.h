@@ -15,8 +15,7 @@ inline constexpr const char* kOptimizerFile = "optimizer.h5";
 inline constexpr const char* kStateFile = "state";
 inline constexpr const char* kManifestFile = "manifest.json";
 inline constexpr std::array<TensorFile, 2> kTensorFiles = {TensorFile::kWeights, TensorFile::kOptimizer};
-inline constexpr std::int64_t kMaxStep = 999'999'999'999;  ///< twelve digits
-inline constexpr int kMaxRank = 8;                         ///< of a stored tensor
+inline constexpr int kMaxRank = 8;  ///< of a stored tensor
 
 [[nodiscard]] const char* file_name_of(TensorFile file);
 [[nodiscard]] std::optional<TensorFile> tensor_file_named(const std::string& name);

@@ -10,8 +10,8 @@
 
 namespace ballast {
 
-/// Raw bytes as tokens: sample i = bytes [i T, i T + T], T = positions of the model; the targets are the tokens moved
-/// by one.
+/// Raw bytes as tokens: sample i of a file = bytes [i T, i T + T], T = positions of the model; the targets are the
+/// tokens moved by one. One file or many, see list_files().
 [[nodiscard]] Datasets open_text(const DataSection& config, const InputSpec& input);
 /// uint16 little-endian tokens, cut as `text` is: without a header, or with llm.c's header of 256 int32 (magic
 /// 20240520, version 1, count of tokens).

@@ -9,7 +9,7 @@
 #include <memory>
 #include <span>
 
-#include "runtime/data/data_file.h"
+#include "runtime/data/file_set.h"
 
 namespace ballast {
 namespace {
@@ -86,7 +86,11 @@ std::int64_t checked_elements(const std::string& path, std::span<const std::int6
 }  // namespace
 
 IdxFile load_idx(const std::string& path, int min_dims, int max_dims) {
-  const DataFile file(path);
+  if (names_several(path)) {
+    throw DataError(path +
+                    ": data.format = \"idx\" reads one file of images and one of labels, no folders or patterns");
+  }
+  const FileSet set(list_files(path));
   GzipReader reader(path);
   std::array<std::uint8_t, 4> word{};
   reader.read(word);
@@ -99,13 +103,14 @@ IdxFile load_idx(const std::string& path, int min_dims, int max_dims) {
         std::int64_t{word[0]} << 24 | std::int64_t{word[1]} << 16 | std::int64_t{word[2]} << 8 | std::int64_t{word[3]};
   }
   idx.header_bytes = reader.offset();
-  const std::int64_t limit = reader.compressed() ? file.size() * kMostPerByte : file.size() - idx.header_bytes;
+  const std::int64_t bytes = set.files().front().bytes;
+  const std::int64_t limit = reader.compressed() ? bytes * kMostPerByte : bytes - idx.header_bytes;
   idx.elements.resize(static_cast<std::size_t>(checked_elements(path, idx.dims, limit)));
   reader.read(idx.elements);
   if (reader.read_some(std::span(word).first(1)) != 0) {
     throw data_error(path, reader.offset() - 1, "data after the end that the header promises. Get the file again");
   }
-  idx.fingerprint = file.fingerprint();
+  idx.fingerprint = set.fingerprint();
   return idx;
 }
 

@@ -21,39 +21,40 @@ std::uint32_t word(std::span<const std::byte> bytes, std::size_t index) {
   return value;
 }
 
-TokenLayout after_header(const DataFile& file, std::uint32_t version, std::uint32_t count) {
+TokenLayout after_header(const ListedFile& file, std::uint32_t version, std::uint32_t count) {
   if (version != 1) {
-    throw data_error(file.path(), 4, "version " + std::to_string(version) + " of llm.c's token format; known is 1");
+    throw data_error(file.path, 4, "version " + std::to_string(version) + " of llm.c's token format; known is 1");
   }
   const std::int64_t expected = kHeaderBytes + std::int64_t{2} * count;
-  if (file.size() != expected) {
-    throw data_error(file.path(), std::min(file.size(), expected),
+  if (file.bytes != expected) {
+    throw data_error(file.path, std::min(file.bytes, expected),
                      "the header promises " + std::to_string(count) + " tokens, so " + std::to_string(expected) +
-                         " bytes, but the file has " + std::to_string(file.size()) + ". Get or make it again");
+                         " bytes, but the file has " + std::to_string(file.bytes) + ". Get or make it again");
   }
   return {kHeaderBytes, count, 2};
 }
 
-TokenLayout layout_of(const DataFile& file) {
+TokenLayout find_tokens(const FileSet& set, std::size_t number) {
+  const ListedFile& file = set.files()[number];
   std::array<std::byte, 12> head{};
-  file.read(0, std::span(head).first(static_cast<std::size_t>(std::min<std::int64_t>(12, file.size()))));
+  set.read(number, 0, std::span(head).first(static_cast<std::size_t>(std::min<std::int64_t>(12, file.bytes))));
   const std::uint32_t magic = word(head, 0);
   if (magic == kMagic32) {
-    throw data_error(file.path(), 0, "llm.c file of 32-bit tokens; Ballast reads the 16-bit ones (magic 20240520)");
+    throw data_error(file.path, 0, "llm.c file of 32-bit tokens; Ballast reads the 16-bit ones (magic 20240520)");
   }
   if (magic == kMagic16) return after_header(file, word(head, 1), word(head, 2));
-  if (file.size() % 2 != 0) {
-    throw data_error(file.path(), file.size() - 1,
+  if (file.bytes % 2 != 0) {
+    throw data_error(file.path, file.bytes - 1,
                      "half a token: an odd number of bytes is not a file of uint16 tokens. For plain text use "
                      "data.format = \"text\"");
   }
-  return {0, file.size() / 2, 2};
+  return {0, file.bytes / 2, 2};
 }
 
 }  // namespace
 
 Datasets open_tokens(const DataSection& config, const InputSpec& input) {
-  return open_windows(config, input, &layout_of);
+  return open_windows(config, input, &find_tokens);
 }
 
 }  // namespace ballast

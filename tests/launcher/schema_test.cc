@@ -42,6 +42,7 @@ const std::map<std::string, std::string>& other_values() {
       {"data.train_labels", "\"labels\""},
       {"data.validation_labels", "\"more labels\""},
       {"data.shuffle", "false"},
+      {"data.chunk", "512"},
       {"data.samples", "99"},
       {"batch.size", "48"},
       {"batch.shards", "6"},

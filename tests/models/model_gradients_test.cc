@@ -100,14 +100,17 @@ TEST(ModelGradients, DoNotDependOnTheRoomPlanned) {
   }
 }
 
-TEST(Dropout, IsOffInEvaluationAndChangesWithTheStep) {
+TEST(Dropout, IsOffInEvaluationAndChangesWithTheStepBeyond32BitsToo) {
   WholeModel model(tiny_mlp(0.5F)), plain(tiny_mlp());
   Batch batch = model.data().all();
   EXPECT_EQ(model.run().forward(batch, Mode::kEvaluate).loss, plain.run().forward(batch, Mode::kEvaluate).loss);
   const double loss = model.run().forward(batch).loss;
   EXPECT_EQ(model.run().forward(batch).loss, loss);
-  batch.step += 1;
-  EXPECT_NE(model.run().forward(batch).loss, loss);
+  for (const std::uint64_t later : {std::uint64_t{1}, std::uint64_t{1} << 32}) {
+    batch.step += later;
+    EXPECT_NE(model.run().forward(batch).loss, loss);
+    batch.step -= later;
+  }
 }
 
 TEST(RunningStatistics, ReceiveTheStatisticsOfTheBatch) {

@@ -7,8 +7,7 @@
 #include <numeric>
 #include <set>
 
-#include "runtime/dataset.h"
-#include "tests/runtime/data_files.h"
+#include "tests/runtime/token_files.h"
 
 namespace ballast {
 namespace {
@@ -17,43 +16,8 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-InputSpec tokens_of(std::int64_t positions, std::int64_t vocabulary) {
-  return {
-      .kind = InputSpec::Kind::kTokens, .sample = {positions}, .targets_per_sample = positions, .classes = vocabulary};
-}
-
 InputSpec features_of(const Shape& sample, std::int64_t classes) {
   return {.kind = InputSpec::Kind::kFeatures, .sample = sample, .targets_per_sample = 1, .classes = classes};
-}
-
-DataSection section(const std::string& format, const std::string& train, double fraction = 0.0) {
-  DataSection data;
-  data.format = format;
-  data.train = train;
-  data.fraction = fraction;
-  return data;
-}
-
-Samples read(const Dataset& data, std::vector<std::int64_t> indices) {
-  Samples samples;
-  data.read(indices, samples);
-  return samples;
-}
-
-std::vector<std::int64_t> all_of(const Dataset& data) {
-  std::vector<std::int64_t> indices(static_cast<std::size_t>(data.size()));
-  std::iota(indices.begin(), indices.end(), 0);
-  return indices;
-}
-
-std::string llm_c(std::uint32_t magic, std::uint32_t version, std::uint32_t count, const std::string& tokens) {
-  std::string file = little_endian_32(magic) + little_endian_32(version) + little_endian_32(count);
-  file.resize(1024, '\0');
-  return file + tokens;
-}
-
-std::string data_error_of(const DataSection& config, const InputSpec& input) {
-  return message_of<DataError>([&] { (void)open_datasets(config, input, 1); });
 }
 
 std::string config_error_of(const DataSection& config, const InputSpec& input) {
@@ -125,7 +89,7 @@ TEST(Text, RefusesMissingAndEmptyFilesByName) {
               AllOf(HasSubstr("none.txt"), HasSubstr("No such file")));
   EXPECT_THAT(data_error_of(section("text", folder.write("empty.txt", "")), tokens_of(3, 256)),
               HasSubstr("empty.txt: at byte 0: the file is empty"));
-  EXPECT_THAT(data_error_of(section("text", folder.path("")), tokens_of(3, 256)), HasSubstr("not a regular file"));
+  EXPECT_THAT(data_error_of(section("text", "/dev/null"), tokens_of(3, 256)), HasSubstr("not a regular file"));
   EXPECT_THAT(config_error_of(section("text", ""), tokens_of(3, 256)), HasSubstr("data.train is missing"));
 }
 
@@ -150,6 +114,21 @@ TEST(Text, FingerprintChangesWithContentAndSplit) {
   EXPECT_NE(fingerprint("abcdefghij", 0.4), original);
 }
 
+TEST(Text, FingerprintsAreThoseOfCheckpointsOnDisk) {
+  const DataFolder folder;
+  std::string text;
+  for (int i = 0; i < 500; ++i) text += "abcdefghij";
+  const Datasets small = open_datasets(section("text", folder.write("t.txt", text), 0.1), tokens_of(2, 256), 1);
+  EXPECT_EQ(small.train->fingerprint(), "5000:bf7193f3aaeabc6d:0+4500");
+  EXPECT_EQ(small.validation->fingerprint(), "5000:bf7193f3aaeabc6d:4500+500");
+  const std::string path = folder.write("large.txt", "a");
+  std::filesystem::resize_file(path, (70 << 20) - 1);  // sparse: larger than what is hashed whole
+  std::ofstream(path, std::ios::binary | std::ios::app) << 'z';
+  const Datasets large = open_datasets(section("text", path), tokens_of(2, 256), 1);
+  EXPECT_EQ(large.train->fingerprint(), "73400320:4958f11c0b7f635c:0+73400320");
+  EXPECT_EQ(large.validation->fingerprint(), "73400320:4958f11c0b7f635c:0+0");
+}
+
 TEST(Text, FingerprintOfALargeFileSeesItsFirstAndLastByte) {
   const DataFolder folder;
   const std::string path = folder.write("t.txt", "a");
@@ -166,12 +145,6 @@ TEST(Text, FingerprintOfALargeFileSeesItsFirstAndLastByte) {
   file.seekp(0);
   file << 'z' << std::flush;
   EXPECT_NE(fingerprint(), changed_at_end);
-}
-
-std::string sixteen_bit(std::initializer_list<std::uint32_t> tokens) {
-  std::string bytes;
-  for (const std::uint32_t token : tokens) bytes += little_endian_16(token);
-  return bytes;
 }
 
 TEST(Tokens, ReadsRawLittleEndianTokens) {

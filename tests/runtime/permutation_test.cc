@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "compute/philox.h"
 #include "runtime/dataset.h"
 
 namespace ballast {
@@ -57,6 +58,46 @@ TEST(Permutation, WorksForSizesBeyond32Bits) {
     EXPECT_LT(permuted, size);
   }
   EXPECT_NE(permuted_index(0, size, 9), permuted_index(1, size, 9));
+}
+
+/// The network read backwards, written anew from the formula above permuted_index().
+std::int64_t index_of(std::int64_t permuted, std::int64_t size, std::uint64_t key) {
+  int half = 0;
+  while ((std::int64_t{1} << 2 * half) < size) ++half;
+  const std::uint64_t mask = (std::uint64_t{1} << half) - 1;
+  auto value = static_cast<std::uint64_t>(permuted);
+  do {
+    std::uint64_t left = value >> half, right = value & mask;
+    for (std::uint32_t round = 6; round-- > 0;) {
+      const std::uint64_t before = right ^ (philox({static_cast<std::uint32_t>(left), round, 0, 0}, key)[0] & mask);
+      right = left;
+      left = before;
+    }
+    value = left << half | right;
+  } while (value >= static_cast<std::uint64_t>(size));
+  return static_cast<std::int64_t>(value);
+}
+
+TEST(Permutation, IsUndoneByItsInverseForSizesBeyond40Bits) {
+  for (const std::int64_t size : {std::int64_t{100}, (std::int64_t{1} << 41) + 7, (std::int64_t{1} << 44) + 1,
+                                  (std::int64_t{1} << 52) - 1, std::int64_t{1} << 62}) {
+    for (std::int64_t i = 0; i < 20'000; ++i) {
+      const std::int64_t index =
+          static_cast<std::int64_t>(mix_key(3, static_cast<std::uint64_t>(i)) % static_cast<std::uint64_t>(size));
+      const std::int64_t permuted = permuted_index(index, size, 9);
+      ASSERT_LT(permuted, size);
+      ASSERT_EQ(index_of(permuted, size, 9), index) << size;
+    }
+  }
+}
+
+TEST(Permutation, SendsNoTwoOfManyIndicesBeyond40BitsToTheSame) {
+  constexpr std::int64_t kSize = (std::int64_t{1} << 41) + 7;
+  std::vector<std::int64_t> permuted;
+  for (std::int64_t i = 0; i < 300'000; ++i) permuted.push_back(permuted_index(kSize / 300'000 * i, kSize, 9));
+  for (std::int64_t i = 1; i < 1000; ++i) permuted.push_back(permuted_index(kSize - i, kSize, 9));
+  std::sort(permuted.begin(), permuted.end());
+  EXPECT_EQ(std::adjacent_find(permuted.begin(), permuted.end()), permuted.end());
 }
 
 TEST(Permutation, RefusesAnIndexOutside) {

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "runtime/resume.h"
 #include "tests/runtime/small_jobs.h"
 
 namespace ballast {
@@ -23,7 +24,7 @@ TEST_F(TrainerTest, GivesTheSameBitsOnAnyNumberOfWorkers) {
   ASSERT_EQ(one.losses.size(), 6U);
   for (const int workers : {2, 3, 4}) {
     for (const std::int64_t coordinators : {0, 1, 2}) {
-      JobConfig config = job("w" + std::to_string(workers) + "c" + std::to_string(coordinators));
+      JobConfig config = job(std::to_string(workers) + "-" + std::to_string(coordinators));
       config.comm.coordinators = coordinators;
       Recorder several;
       run(config, workers, several);
@@ -135,6 +136,92 @@ TEST_F(TrainerTest, RefusesToResumeWithAnotherNumberOfShards) {
   } catch (const ConfigError& error) {
     EXPECT_THAT(error.what(), testing::HasSubstr("batch.shards = 2 but the checkpoint was trained with 4"));
   }
+}
+
+TEST_F(TrainerTest, RefusesToResumeInAnotherOrder) {
+  JobConfig config = job("order");
+  Recorder recorder;
+  run(config, 1, recorder);
+  config.job.steps = 8;
+  const auto expect_refused = [&](SampleOrder order, const char* text) {
+    config.data.shuffle = order.shuffle;
+    config.data.chunk = order.chunk;
+    try {
+      run(config, 1, recorder);
+      FAIL() << "resumed in another order";
+    } catch (const ConfigError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr(text));
+    }
+  };
+  expect_refused({.shuffle = false}, "data.shuffle = false but the checkpoint was trained with true");
+  expect_refused({.chunk = 4}, "data.chunk = 4 but the checkpoint was trained with 0");
+  config.data.chunk = 0;
+  EXPECT_EQ(run(config, 1, recorder).step, 8);
+}
+
+TEST_F(TrainerTest, GoesOnFromStatesThatDoNotNameTheOrder) {
+  TrainingState state;
+  const Continuity now{
+      .seed = 1, .shards = 4, .batch = 20, .micro = 5, .order = {}, .data = "d", .compression = "none"};
+  now.write_to(state);
+  state.numbers.erase("data.shuffle");
+  state.numbers.erase("data.chunk");
+  EXPECT_NO_THROW(require_continuable(state, now));
+  Continuity chunked = now;
+  chunked.order.chunk = 8;
+  EXPECT_THROW(require_continuable(state, chunked), ConfigError);
+}
+
+TEST_F(TrainerTest, TrainsAndResumesOnMoreThan2To40Samples) {
+  for (const std::int64_t chunk : {0, 1000}) {
+    JobConfig whole = job(chunk == 0 ? "samples" : "chunks");
+    whole.data.samples = (std::int64_t{1} << 41) + 7;
+    whole.data.fraction = 0.5;
+    whole.data.chunk = chunk;
+    whole.evaluate.batches = 1;
+    Recorder recorder;
+    run(whole, 3, recorder);
+    JobConfig parts = whole;
+    parts.job.dir += "-parts";
+    parts.job.steps = 4;
+    Recorder others;
+    run(parts, 1, others);
+    parts.job.steps = 6;
+    run(parts, 2, others);
+    EXPECT_EQ(others.losses, recorder.losses);
+    EXPECT_EQ(digest(parts, 6), digest(whole, 6));
+  }
+}
+
+TEST_F(TrainerTest, EvaluatesMoreMicroBatchesThanAreExchangedAtOnce) {
+  JobConfig config = job("alone");
+  config.data.samples = 10'000;
+  config.data.fraction = 0.5;  // 5000 micro-batches of one sample
+  config.batch.micro = 1;
+  config.job.steps = 1;
+  Recorder one, three;
+  const RunResult result = run(config, 1, one);
+  config.job.dir += "-not";
+  run(config, 3, three);
+  EXPECT_EQ(one.evaluations, three.evaluations);
+  config.job.dir += "-whole";
+  config.batch.micro = 5;
+  Recorder fives;
+  const RunResult in_fives = run(config, 1, fives);
+  EXPECT_NEAR(*result.validation_loss, *in_fives.validation_loss, 1e-4);
+}
+
+TEST_F(TrainerTest, RefusesRunsThatCannotBeCounted) {
+  JobConfig config = job("long");
+  Recorder recorder;
+  config.data.samples = std::int64_t{1} << 41;
+  config.job.steps = 1'000'000'000'000;
+  EXPECT_THROW(run(config, 1, recorder), ConfigError);
+  config.job.steps = 0;
+  config.job.epochs = 100.0;
+  EXPECT_THROW(run(config, 1, recorder), ConfigError);
+  config.job.epochs = 1e300;
+  EXPECT_THROW(run(config, 1, recorder), ConfigError);
 }
 
 TEST_F(TrainerTest, RefusesToStartAfreshOverCheckpoints) {

@@ -133,6 +133,38 @@ class TestData(BadInputTest):
         sections["data"] = {"format": "tokens", "train": str(path)}
         self.refused(DATA, "tokens.bin", "600", "64", sections=sections)
 
+    def shards(self, third):
+        """A job on four token files, of which the third holds `third`."""
+        folder = self.folder / "corpus"
+        folder.mkdir(exist_ok=True)
+        header = struct.pack("<3I", 20240520, 1, 400) + bytes(1012)
+        for number in range(4):
+            (folder / f"train_{number}.bin").write_bytes(header + bytes(800) if number != 2 else third(header + bytes(800)))
+        sections = jobs.small_job("gpt")
+        sections["data"] = {"format": "tokens", "train": str(folder)}
+        return sections
+
+    def test_one_damaged_file_among_many(self):
+        damages = {"1822": lambda file: file[:-2], "1824": lambda file: b"x" + file, "empty": lambda file: b"",
+                   "header": lambda file: b"\0" + file[1:], "token 64": lambda file: file[:-2] + b"\x40\0"}
+        for word, damage in damages.items():
+            self.refused(DATA, "train_2.bin", word, sections=self.shards(damage))
+
+    def test_pattern_and_folder_without_a_file(self):
+        sections = self.shards(bytes)
+        self.refused(DATA, "val_*.bin", "no file matches", sections=sections,
+                     overrides=[f"data.train={self.folder}/corpus/val_*.bin"])
+        (self.folder / "nothing").mkdir()
+        self.refused(DATA, "nothing", "holds no files", sections=sections, overrides=[f"data.train={self.folder}/nothing"])
+
+    def test_folder_of_images(self):
+        sections = self.images(idx(bytes(64 * 64), 64, 8, 8), idx([1] * 64, 64))
+        sections["data"]["train"] = str(self.folder / "data")
+        self.refused(DATA, "idx", "one file", sections=sections)
+
+    def test_chunks_without_shuffling(self):
+        self.refused(CONFIG, "data.chunk", "data.shuffle", overrides=["data.chunk=8", "data.shuffle=false"])
+
     def test_data_the_model_cannot_eat(self):
         text = self.folder / "text"
         text.write_text("to be or not to be " * 100)
