@@ -67,6 +67,9 @@ std::string to_json(const VerifyReport& report) {
 }
 
 std::string to_json(const PlanReport& report) {
+  Json memory = {{"values_shared", report.values_shared}};
+  for (const MemoryPurpose& purpose : memory_purposes()) memory[purpose.key] = report.memory.*purpose.bytes;
+  memory["total"] = report.memory.total();
   Json json = {{"model", report.model},
                {"workers", report.workers},
                {"shards", report.shards},
@@ -74,15 +77,7 @@ std::string to_json(const PlanReport& report) {
                {"parameters", report.parameters},
                {"tensors", report.tensors},
                {"flops_per_step", report.flops_per_step},
-               {"memory_bytes",
-                {{"values", report.values},
-                 {"values_shared", report.values_shared},
-                 {"gradients", report.gradients},
-                 {"optimizer", report.optimizer},
-                 {"activations", report.activations},
-                 {"exchange", report.exchange},
-                 {"snapshot", report.snapshot},
-                 {"total", report.memory()}}},
+               {"memory_bytes", memory},
                {"wire_bytes_per_step", report.wire_bytes},
                {"checkpoint_bytes", report.checkpoint_bytes}};
   if (report.forecast) json["forecast"] = forecast_json(*report.forecast);

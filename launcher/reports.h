@@ -48,22 +48,13 @@ struct PlanReport {
   std::int64_t workers = 1, shards = 1, micro = 1;
   std::int64_t parameters = 0, tensors = 0;
   double flops_per_step = 0.0;
-  // bytes of the busiest worker
-  std::int64_t values = 0, gradients = 0, optimizer = 0, activations = 0, snapshot = 0;
-  std::int64_t exchange = 0;    ///< messages between nodes: partial sums on their way
-  bool values_shared = false;   ///< the node's workers have one copy of the values between them
-  std::int64_t wire_bytes = 0;  ///< sent per step by the busiest worker, were each on a node of its own
+  MemoryUse memory;              ///< of the busiest worker
+  std::int64_t node_memory = 0;  ///< bytes of a node with all its workers
+  bool values_shared = false;    ///< the node's workers have one copy of the values between them
+  std::int64_t wire_bytes = 0;   ///< sent per step by the busiest worker, were each on a node of its own
   std::int64_t checkpoint_bytes = 0;
   std::string operations;
   std::optional<Forecast> forecast;  ///< where a cluster is described
-
-  [[nodiscard]] std::int64_t memory() const {
-    return values + gradients + optimizer + activations + exchange + snapshot;
-  }
-  /// Of a node with so many of them.
-  [[nodiscard]] std::int64_t node_memory(std::int64_t workers_per_node) const {
-    return values * (values_shared ? 1 : workers_per_node) + (memory() - values) * workers_per_node;
-  }
 };
 
 struct DoctorReport {

@@ -37,13 +37,15 @@ void print(const PlanReport& plan, bool verbose) {
   table.add({"sent per step", bytes(plan.wire_bytes), "by the busiest worker, were each on a node of its own"});
   table.add({"checkpoint", bytes(plan.checkpoint_bytes), "weights and optimizer state"});
   table.add({"", "", ""});
-  table.add({"memory of a worker", bytes(plan.memory()), ""});
-  table.add({"  values", bytes(plan.values), plan.values_shared ? "one copy for all workers of a node" : ""});
-  table.add({"  gradients", bytes(plan.gradients), ""});
-  table.add({"  optimizer state", bytes(plan.optimizer), "of its share of the weights"});
-  table.add({"  activations", bytes(plan.activations), ""});
-  if (plan.exchange > 0) table.add({"  exchange", bytes(plan.exchange), "sums on their way between nodes"});
-  table.add({"  checkpoint copy", bytes(plan.snapshot), "of its share, while a checkpoint is written"});
+  table.add({"memory of a worker", bytes(plan.memory.total()), ""});
+  for (const MemoryPurpose& purpose : memory_purposes()) {
+    const std::int64_t count = plan.memory.*purpose.bytes;
+    const bool shared = purpose.bytes == &MemoryUse::values && plan.values_shared;
+    if (purpose.always || count > 0) {
+      table.add({std::string("  ") + purpose.text, bytes(count),
+                 shared ? "one copy for all workers of a node" : purpose.note});
+    }
+  }
   std::fputs(table.text().c_str(), stdout);
   if (plan.forecast) std::printf("\n%s", forecast_text(*plan.forecast).c_str());
   if (verbose) std::printf("\nOperations: name, kind, output, parameters\n\n%s", plan.operations.c_str());

@@ -23,11 +23,21 @@ struct Colour {
   const char* phase;
   const char* colour;
 };
-constexpr std::array<Colour, 12> kColours = {{{"forward", "#4c78a8"},
+constexpr std::array<Colour, 22> kColours = {{{"forward", "#4c78a8"},
                                               {"backward", "#1f4e79"},
                                               {"forward and backward", "#335f8f"},
                                               {"add shards", "#9ecae9"},
                                               {"add on node", "#b279a2"},
+                                              {"code sums", "#8c5a7d"},
+                                              {"inner steps", "#4c78a8"},
+                                              {"differences", "#9ecae9"},
+                                              {"sum over groups", "#72b7b2"},
+                                              {"take over", "#54a24b"},
+                                              {"inner traffic", "#bab0ac"},
+                                              {"send differences", "#f58518"},
+                                              {"receive differences", "#ffbf79"},
+                                              {"send outer values", "#d6a400"},
+                                              {"receive outer values", "#f2d675"},
                                               {"sum over shards", "#72b7b2"},
                                               {"update", "#54a24b"},
                                               {"norm", "#e45756"},
@@ -50,6 +60,9 @@ std::size_t lane_of(const Task& task) {
 
 double lane_top(std::size_t lane) { return kTop + static_cast<double>(lane) * (kLaneHeight + kLaneGap); }
 
+/// Of what is drawn.
+double length_of(const StepPrediction& step) { return step.seconds * static_cast<double>(step.steps); }
+
 /// A run of tasks of one phase that follow each other closely is one bar: thousands of slivers show less.
 struct Bar {
   double begin = 0.0, end = 0.0;
@@ -63,7 +76,7 @@ std::array<std::vector<Bar>, 4> bars_of(const StepPrediction& step) {
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return step.times[a].begin < step.times[b].begin; });
   std::array<std::vector<Bar>, 4> lanes;
-  const double sliver = step.seconds / (kRight - kLeft) / 2.0;
+  const double sliver = length_of(step) / (kRight - kLeft) / 2.0;
   for (const std::size_t i : order) {
     std::vector<Bar>& lane = lanes[lane_of(step.tasks[i])];
     const TimedTask& timed = step.times[i];
@@ -78,7 +91,8 @@ std::array<std::vector<Bar>, 4> bars_of(const StepPrediction& step) {
 }
 
 void draw_step(const StepPrediction& step, Svg& svg) {
-  const auto x_of = [&](double seconds) { return kLeft + (kRight - kLeft) * seconds / step.seconds; };
+  const double length = length_of(step);
+  const auto x_of = [&](double seconds) { return kLeft + (kRight - kLeft) * seconds / length; };
   const auto lanes = bars_of(step);
   for (std::size_t lane = 0; lane < lanes.size(); ++lane) {
     svg.rectangle(kLeft, lane_top(lane), kRight - kLeft, kLaneHeight, "#f4f4f4");
@@ -90,7 +104,7 @@ void draw_step(const StepPrediction& step, Svg& svg) {
   }
   const double bottom = lane_top(lanes.size()) + 6;
   for (int tick = 0; tick <= 5; ++tick) {
-    svg.text(x_of(step.seconds * tick / 5.0), bottom + 6, short_time(step.seconds * tick / 5.0), "middle");
+    svg.text(x_of(length * tick / 5.0), bottom + 6, short_time(length * tick / 5.0), "middle");
   }
 }
 
@@ -102,7 +116,7 @@ void draw_legend(const StepPrediction& step, Svg& svg) {
     if (!seen) continue;
     svg.rectangle(x, 38, 11, 11, entry.colour);
     svg.text(x + 15, 48, entry.phase);
-    x += 30 + 6.0 * static_cast<double>(std::strlen(entry.phase));
+    x += 24 + 5.6 * static_cast<double>(std::strlen(entry.phase));
   }
 }
 
@@ -137,8 +151,10 @@ void draw_scaling(const Forecast& forecast, Svg& svg) {
 }  // namespace
 
 std::string draw_forecast(const Forecast& forecast, const std::string& model) {
-  const std::string title = "A step of " + model + " on " + count_text(forecast.cluster.nodes) + " nodes of " +
-                            count_text(forecast.cluster.workers) + " workers: " + short_time(forecast.step.seconds);
+  const std::int64_t steps = forecast.step.steps;
+  const std::string title = (steps == 1 ? "A step" : count_text(steps) + " steps") + " of " + model + " on " +
+                            count_text(forecast.cluster.nodes) + " nodes of " + count_text(forecast.cluster.workers) +
+                            " workers: " + short_time(length_of(forecast.step));
   Svg svg(kWidth, kHeight, title);
   svg.text(kLeft, 24, title, "start", true);
   draw_legend(forecast.step, svg);

@@ -1,7 +1,9 @@
 #include "launcher/plan/exchange.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "compute/compression.h"
 #include "compute/error.h"
 
 namespace ballast {
@@ -27,7 +29,14 @@ void cut_slices(std::int64_t owners, Cut& cut) {
   }
 }
 
-std::vector<Cut> cut_blocks(const std::vector<Block>& blocks, std::int64_t bucket_bytes, std::int64_t owners) {
+std::int64_t coded_bytes(const Block& block, const GradientCoding& coding) {
+  const std::int64_t size = block.end - block.begin;
+  const auto kept = std::llround(coding.keep * static_cast<double>(size));
+  return 4 * code_words(block.exact ? Coding::kF32 : coding.coding, size, std::clamp<std::int64_t>(kept, 1, size));
+}
+
+std::vector<Cut> cut_blocks(const std::vector<Block>& blocks, std::int64_t bucket_bytes, std::int64_t owners,
+                            const GradientCoding& coding) {
   std::vector<Cut> cuts;
   for (auto last = blocks.size(); last > 0;) {
     Cut cut;
@@ -39,6 +48,7 @@ std::vector<Cut> cut_blocks(const std::vector<Block>& blocks, std::int64_t bucke
       const std::int64_t size = block.end - block.begin;
       cut.sizes.push_back(size);
       cut.load.published += static_cast<double>(size * size_of(block.publish));
+      cut.load.coded += static_cast<double>(coded_bytes(block, coding));
       elements += size;
     } while (first > 0 && elements * size_of(DType::kF32) < bucket_bytes);
     std::reverse(cut.sizes.begin(), cut.sizes.end());
@@ -69,9 +79,12 @@ std::int64_t busiest_node(const std::vector<Cut>& cuts, const Ownership& who) {
 
 BucketLoad load_of(const Cut& cut, std::size_t bucket, std::int64_t node, const Ownership& who) {
   BucketLoad load = cut.load;
+  std::int64_t slice = 0;
   for (std::size_t b = 0; b < cut.sizes.size(); ++b) {
     const bool mine = node_of(cut.slices[b], bucket, who) == node;
     const bool begins = b == 0 || cut.slices[b] != cut.slices[b - 1];
+    slice = cut.sizes[b] + (begins ? 0 : slice);
+    load.largest_slice = std::max(load.largest_slice, slice);
     load.owned += mine ? cut.sizes[b] : 0;
     load.slices += begins ? 1 : 0;
     load.my_slices += begins && mine ? 1 : 0;
@@ -83,18 +96,26 @@ BucketLoad load_of(const Cut& cut, std::size_t bucket, std::int64_t node, const 
 
 std::int64_t Ownership::owners() const { return coordinators > 0 ? std::min(coordinators, workers()) : workers(); }
 
-double BucketLoad::owned_published() const {
-  return end > begin ? published * static_cast<double>(owned) / static_cast<double>(end - begin) : 0.0;
+double Ownership::foreign_share() const {
+  const std::int64_t of_node = (owners() + nodes - 1) / nodes;
+  return 1.0 - static_cast<double>(of_node) / static_cast<double>(owners());
 }
 
-std::vector<BucketLoad> cut_loads(const std::vector<Block>& blocks, std::int64_t bucket_bytes, const Ownership& who) {
-  const std::vector<Cut> cuts = cut_blocks(blocks, bucket_bytes, who.owners());
+std::vector<BucketLoad> cut_loads(const std::vector<Block>& blocks, std::int64_t bucket_bytes, const Ownership& who,
+                                  const GradientCoding& coding) {
+  const std::vector<Cut> cuts = cut_blocks(blocks, bucket_bytes, who.owners(), coding);
   const std::int64_t node = busiest_node(cuts, who);
   std::vector<BucketLoad> loads;
   for (std::size_t bucket = 0; bucket < cuts.size(); ++bucket) {
     loads.push_back(load_of(cuts[bucket], bucket, node, who));
   }
   return loads;
+}
+
+std::int64_t sum_bytes(const std::vector<Block>& blocks, const GradientCoding& coding) {
+  std::int64_t bytes = 0;
+  for (const Block& block : blocks) bytes += coded_bytes(block, coding);
+  return bytes;
 }
 
 }  // namespace ballast

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 
 #include "compute/error.h"
 #include "launcher/number_text.h"
 #include "launcher/plan.h"
-#include "launcher/plan/planned_job.h"
-#include "runtime/coordinator.h"
+#include "launcher/plan/job_cut.h"
+#include "launcher/plan/predictor.h"
+#include "runtime/state_tensors.h"
 
 namespace ballast {
 namespace {
@@ -16,70 +18,26 @@ namespace {
 constexpr std::int64_t kMostNodes = 16384;
 constexpr std::array<double, 6> kBucketSizes = {1, 4, 8, 32, 128, 512};  // MiB
 
-std::int64_t bucket_bytes(double mib) { return static_cast<std::int64_t>(mib * (1 << 20)); }
-
-Ownership described(const JobConfig& config, std::int64_t nodes) {
-  const std::int64_t workers = config.cluster.workers;
-  if (config.comm.share_memory) return {nodes, workers, config.comm.coordinators};
-  return {nodes * workers, 1, config.comm.coordinators};
+Forecast::BucketChoice best_bucket(const Predictor& job, const JobLoad& load, std::int64_t nodes,
+                                   std::vector<Forecast::BucketChoice>& all) {
+  for (const double mib : kBucketSizes) all.push_back({mib, job.predict(load, nodes, mib).seconds});
+  return *std::min_element(all.begin(), all.end(), [](auto& a, auto& b) { return a.seconds < b.seconds; });
 }
-
-/// Without shared memory every worker is a node of its own, with its share of what the node has.
-ClusterSection shared_out(const JobConfig& config) {
-  ClusterSection cluster = config.cluster;
-  if (config.comm.share_memory) return cluster;
-  cluster.memory_bandwidth /= static_cast<double>(cluster.workers);
-  cluster.network_bandwidth /= static_cast<double>(cluster.workers);
-  return cluster;
-}
-
-/// A job whose model has been built once.
-class Forecaster {
- public:
-  explicit Forecaster(const JobConfig& config)
-      : config_(config),
-        cluster_(shared_out(config)),
-        model_(build_model(config.model, dtype_named(config.precision.compute), 1)),
-        blocks_(blocks_of(model_.parameters())) {}
-
-  [[nodiscard]] StepLoad load(std::int64_t nodes) { return load_of(config_, model_, described(config_, nodes)); }
-  [[nodiscard]] StepPrediction predict(const StepLoad& load, std::int64_t nodes, double mib) const {
-    const Ownership who = described(config_, nodes);
-    return predict_step(load, cut_loads(blocks_, bucket_bytes(mib), who), who, cluster_);
-  }
-  /// Of training's buckets.
-  [[nodiscard]] double bucket_mib(std::int64_t nodes) const {
-    const std::int64_t elements = model_.parameters().flat_size();
-    return static_cast<double>(planned_bucket_bytes(config_, elements, described(config_, nodes))) / (1 << 20);
-  }
-  [[nodiscard]] double predict_seconds(const StepLoad& load, std::int64_t nodes) const {
-    return predict(load, nodes, bucket_mib(nodes)).seconds;
-  }
-  [[nodiscard]] const InputSpec& input() const { return model_.input(); }
-
-  [[nodiscard]] Forecast::BucketChoice best_bucket(const StepLoad& load, std::int64_t nodes,
-                                                   std::vector<Forecast::BucketChoice>& all) const {
-    for (const double mib : kBucketSizes) all.push_back({mib, predict(load, nodes, mib).seconds});
-    return *std::min_element(all.begin(), all.end(), [](auto& a, auto& b) { return a.seconds < b.seconds; });
-  }
-
- private:
-  const JobConfig& config_;
-  ClusterSection cluster_;
-  Model model_;
-  std::vector<Block> blocks_;
-};
 
 PlanReport plan_of(const JobConfig& config) {
   const ClusterSection& cluster = config.cluster;
   return make_plan(config, static_cast<int>(cluster.nodes * cluster.workers), static_cast<int>(cluster.nodes));
 }
 
-std::int64_t node_memory_of(const JobConfig& config) { return plan_of(config).node_memory(config.cluster.workers); }
+Copies copies_of(const JobConfig& config) {
+  const Ownership who = described(config, config.cluster.nodes);
+  return lay_out_copies(config, cut_batch(config, static_cast<int>(who.workers())).shards, who);
+}
 
 /// Those that the job can choose.
 std::vector<const char*> shardings_of(const JobConfig& config) {
   if (config.compute.backend == "cuda") return {"optimizer"};
+  if (config.outer.every > 0 && copies_of(config).team.nodes > 1) return {"optimizer", "gradients"};
   return {"optimizer", "gradients", "values"};
 }
 
@@ -88,25 +46,28 @@ std::vector<Forecast::Level> levels_of(JobConfig config) {
   for (const char* sharding : shardings_of(config)) {
     config.comm.sharding = sharding;
     const PlanReport plan = plan_of(config);
-    levels.push_back({sharding, plan.values, plan.gradients, plan.optimizer, plan.activations, plan.exchange,
-                      plan.snapshot, plan.node_memory(config.cluster.workers)});
+    levels.push_back({sharding, plan.memory, plan.node_memory});
   }
   return levels;
 }
 
-std::optional<double> fixed_batch_seconds(const JobConfig& config, Forecaster& job, std::int64_t nodes) {
+std::optional<double> fixed_batch_seconds(const JobConfig& config, Predictor& job, std::int64_t nodes) {
   const std::int64_t most = config.batch.shards > 0 ? config.batch.shards : config.batch.size;
   if (nodes * config.cluster.workers > most) return std::nullopt;
-  return job.predict_seconds(job.load(nodes), nodes);
+  try {
+    return job.predict_seconds(job.load(nodes), nodes);
+  } catch (const ConfigError&) {  // its groups cannot be laid out so
+    return std::nullopt;
+  }
 }
 
-std::vector<Forecast::Scale> scaling_of(const JobConfig& config, Forecaster& job, const StepLoad& load) {
+std::vector<Forecast::Scale> scaling_of(const JobConfig& config, Predictor& job, const JobLoad& load) {
   std::vector<Forecast::Scale> scaling;
   std::optional<double> fixed_alone;
   for (std::int64_t nodes = 1; nodes <= kMostNodes; nodes *= 2) {
     Forecast::Scale scale{.nodes = nodes, .seconds = job.predict_seconds(load, nodes)};
     std::vector<Forecast::BucketChoice> choices = {{job.bucket_mib(nodes), scale.seconds}};
-    scale.best_bucket = job.best_bucket(load, nodes, choices);
+    scale.best_bucket = best_bucket(job, load, nodes, choices);
     const Forecast::Scale& alone = scaling.empty() ? scale : scaling.front();
     scale.efficiency = alone.seconds / scale.seconds;
     scale.best_efficiency = alone.best_bucket.seconds / scale.best_bucket.seconds;
@@ -157,15 +118,29 @@ Forecast::Budget budget_of(const Forecast& forecast, double items) {
 }
 
 /// Changes that need less memory.
-using Change = std::pair<std::string, void (*)(JobConfig&)>;
+using Change = std::pair<std::string, std::function<void(JobConfig&)>>;
+
+/// Of what is sent, which change the results as well: codes that leave no errors, and one group for each node.
+void add_changes_of_groups(const JobConfig& config, std::vector<Change>& changes) {
+  const bool coded = coding_of(config.comm).active();
+  if (coding_of(config.comm).leaves_errors()) {
+    changes.emplace_back("comm.compression=bf16", [](JobConfig& c) { c.comm.compression = "bf16"; });
+  }
+  const std::int64_t nodes = described(config, config.cluster.nodes).nodes;
+  if ((!coded && config.outer.every == 0) || copies_of(config).groups <= nodes) return;
+  changes.emplace_back("comm.groups=" + std::to_string(nodes), [nodes](JobConfig& c) { c.comm.groups = nodes; });
+}
+
 std::vector<Change> changes_of(const JobConfig& config) {
   std::vector<Change> changes = {{"memory.recompute=attention", [](JobConfig& c) { c.model.recompute = "attention"; }},
                                  {"memory.recompute=block", [](JobConfig& c) { c.model.recompute = "block"; }},
                                  {"batch.micro=1", [](JobConfig& c) { c.batch.micro = 1; }},
                                  {"checkpoint.copy=false", [](JobConfig& c) { c.checkpoint.copy = false; }}};
+  add_changes_of_groups(config, changes);
   if (shardings_of(config).size() == 1) return changes;
   changes.emplace_back("comm.sharding=gradients", [](JobConfig& c) { c.comm.sharding = "gradients"; });
-  if (described(config, config.cluster.nodes).nodes == 1) return changes;  // nothing to gather
+  const bool one_node = config.outer.every > 0 || described(config, config.cluster.nodes).nodes == 1;
+  if (one_node) return changes;  // nothing to gather
   changes.emplace_back("comm.sharding=values", [](JobConfig& c) { c.comm.sharding = "values"; });
   return changes;
 }
@@ -195,10 +170,13 @@ class Search {
       tried.cluster.nodes *= 2;
       tried.batch.size *= 2;
       tried.batch.shards *= 2;
-      const std::string shards =
-          tried.batch.shards > 0 ? " batch.shards=" + std::to_string(tried.batch.shards) : std::string();
-      if (consider(tried, "cluster.nodes=" + std::to_string(tried.cluster.nodes) +
-                              " batch.size=" + std::to_string(tried.batch.size) + shards)) {
+      tried.comm.groups *= 2;
+      const auto doubled = [](const char* key, std::int64_t number) {
+        return number > 0 ? key + std::to_string(number) : std::string();
+      };
+      if (consider(tried, doubled("cluster.nodes=", tried.cluster.nodes) + doubled(" batch.size=", tried.batch.size) +
+                              doubled(" batch.shards=", tried.batch.shards) +
+                              doubled(" comm.groups=", tried.comm.groups))) {
         return;
       }
     }
@@ -222,13 +200,15 @@ class Search {
     return consider(tried, text);
   }
 
-  bool consider(const JobConfig& tried, const std::string& change) {
-    const std::int64_t memory = node_memory_of(tried);
+  bool consider(const JobConfig& tried, const std::string& change) try {
+    const std::int64_t memory = plan_of(tried).node_memory;
     if (memory > memory_limit(tried.cluster)) return false;
-    Forecaster job(tried);
+    Predictor job(tried);
     const std::int64_t nodes = tried.cluster.nodes;
     remedies_.push_back({change, memory, job.predict_seconds(job.load(nodes), nodes)});
     return true;
+  } catch (const ConfigError&) {  // training would refuse it
+    return false;
   }
 
   const JobConfig& config_;
@@ -257,8 +237,8 @@ bool Forecast::fits() const { return node_memory <= memory_limit(cluster); }
 
 Forecast make_forecast(const JobConfig& config, double items) {
   const std::int64_t nodes = config.cluster.nodes;
-  Forecaster job(config);
-  const StepLoad load = job.load(nodes);
+  Predictor job(config);
+  const JobLoad load = job.load(nodes);
   Forecast forecast{.cluster = config.cluster, .step = job.predict(load, nodes, job.bucket_mib(nodes))};
   const bool tokens = job.input().kind == InputSpec::Kind::kTokens;
   forecast.item = tokens ? "tokens" : "samples";
@@ -266,11 +246,11 @@ Forecast make_forecast(const JobConfig& config, double items) {
   forecast.levels = levels_of(config);
   forecast.bucket_is_automatic = config.comm.bucket_mib == 0.0;
   forecast.buckets = {{job.bucket_mib(nodes), forecast.step.seconds}};
-  forecast.best_bucket = job.best_bucket(load, nodes, forecast.buckets);
+  forecast.best_bucket = best_bucket(job, load, nodes, forecast.buckets);
   forecast.scaling = scaling_of(config, job, load);
   forecast.saving = saving_of(config, forecast.step.seconds);
   if (items > 0.0) forecast.budget = budget_of(forecast, items);
-  forecast.node_memory = node_memory_of(config);
+  forecast.node_memory = plan_of(config).node_memory;
   if (!forecast.fits()) forecast.remedies = remedies_of(config);
   return forecast;
 }

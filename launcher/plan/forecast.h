@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "launcher/plan/step_model.h"
+#include "launcher/plan/memory_use.h"
+#include "launcher/plan/step_prediction.h"
 #include "runtime/job.h"
 
 namespace ballast {
@@ -21,7 +22,7 @@ struct Forecast {
   /// Memory of the busiest worker at one sharding level, in bytes.
   struct Level {
     std::string sharding;
-    std::int64_t values = 0, gradients = 0, optimizer = 0, activations = 0, exchange = 0, snapshot = 0;
+    MemoryUse memory;
     std::int64_t node = 0;  ///< of a node with all its workers
   };
   std::vector<Level> levels;

@@ -35,7 +35,8 @@ Json step_json(const StepPrediction& step) {
           {"bytes_out", step.bytes_out},
           {"bytes_in", step.bytes_in},
           {"messages_out", step.messages_out},
-          {"critical_path", path}};
+          {"critical_path", path},
+          {"steps", step.steps}};
 }
 
 Json bucket_json(const Forecast::BucketChoice& bucket) { return {{"mib", bucket.mib}, {"seconds", bucket.seconds}}; }
@@ -43,14 +44,10 @@ Json bucket_json(const Forecast::BucketChoice& bucket) { return {{"mib", bucket.
 Json levels_json(const Forecast& forecast) {
   Json levels = Json::array();
   for (const Forecast::Level& level : forecast.levels) {
-    levels.push_back({{"sharding", level.sharding},
-                      {"values", level.values},
-                      {"gradients", level.gradients},
-                      {"optimizer", level.optimizer},
-                      {"activations", level.activations},
-                      {"exchange", level.exchange},
-                      {"snapshot", level.snapshot},
-                      {"node", level.node}});
+    Json entry = {{"sharding", level.sharding}};
+    for (const MemoryPurpose& purpose : memory_purposes()) entry[purpose.key] = level.memory.*purpose.bytes;
+    entry["node"] = level.node;
+    levels.push_back(std::move(entry));
   }
   return levels;
 }

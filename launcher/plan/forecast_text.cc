@@ -49,6 +49,7 @@ std::string step_text(const Forecast& forecast) {
   Table table("lrl");
   table.add({"step", short_time(step.seconds),
              count_text(std::llround(forecast.items_per_step / step.seconds)) + ' ' + forecast.item + "/s"});
+  if (step.steps > 1) table.add({"  mean of", count_text(step.steps), "steps, with what brings the copies together"});
   table.add({"  a worker works", short_time(step.worker_seconds), percent(step.worker_seconds / step.seconds)});
   table.add({"  it waits", short_time(step.exposed_seconds()), percent(step.exposed_seconds() / step.seconds)});
   table.add({"  a link sends", short_time(step.link_out_seconds), percent(step.link_out_seconds / step.seconds)});
@@ -62,22 +63,22 @@ std::string step_text(const Forecast& forecast) {
 }
 
 std::string levels_text(const Forecast& forecast) {
-  Table table("lrr");
+  Table table("lrrr");
   std::vector<std::string> head = {"memory of a worker, by comm.sharding"};
   for (const auto& level : forecast.levels) head.push_back(level.sharding);
   table.add(head);
-  const auto row = [&](const char* name, std::int64_t Forecast::Level::*member) {
-    std::vector<std::string> cells = {name};
-    for (const auto& level : forecast.levels) cells.push_back(bytes(level.*member));
-    table.add(cells);
-  };
-  row("  values (one copy for a node's workers)", &Forecast::Level::values);
-  row("  gradients", &Forecast::Level::gradients);
-  row("  optimizer state", &Forecast::Level::optimizer);
-  row("  activations", &Forecast::Level::activations);
-  row("  messages between nodes", &Forecast::Level::exchange);
-  row("  checkpoint copy", &Forecast::Level::snapshot);
-  row("a node", &Forecast::Level::node);
+  for (const MemoryPurpose& purpose : memory_purposes()) {
+    std::vector<std::string> cells = {std::string("  ") + purpose.text};
+    bool worth = purpose.always;
+    for (const auto& level : forecast.levels) {
+      cells.push_back(bytes(level.memory.*purpose.bytes));
+      worth = worth || level.memory.*purpose.bytes > 0;
+    }
+    if (worth) table.add(std::move(cells));
+  }
+  std::vector<std::string> node = {"a node"};
+  for (const auto& level : forecast.levels) node.push_back(bytes(level.node));
+  table.add(std::move(node));
   return table.text();
 }
 

@@ -1,60 +1,35 @@
 #include "launcher/plan/planned_job.h"
 
 #include <algorithm>
-#include <bit>
-#include <string>
 
-#include "comm/shards.h"
-#include "compute/error.h"
+#include "launcher/plan/job_cut.h"
 #include "runtime/bucket_choice.h"
 #include "runtime/optimizer.h"
+#include "runtime/owned_runs.h"
+#include "runtime/state_tensors.h"
 
 namespace ballast {
 namespace {
 
-int shards_for(const JobConfig& config, int workers) {
-  const int shards = config.batch.shards > 0 ? static_cast<int>(config.batch.shards)
-                                             : static_cast<int>(std::bit_ceil(static_cast<unsigned>(workers)));
-  if (workers > shards) {
-    throw ConfigError(std::to_string(workers) + " workers are more than batch.shards = " + std::to_string(shards) +
-                      ": use at most " + std::to_string(shards) + " workers, or set batch.shards to " +
-                      std::to_string(std::bit_ceil(static_cast<unsigned>(workers))) + " or more");
-  }
-  return shards;
-}
+bool bf16(const JobConfig& config) { return config.precision.compute == "bf16"; }
 
-std::int64_t subtrees_of(ShardRange range, int shards) {
-  return static_cast<std::int64_t>(held_subtrees(range, shards).size());
+/// Parameters at which fragments of about equal size begin, and their number behind.
+std::vector<int> fragment_borders(const ParameterTable& parameters, std::int64_t fragments) {
+  std::vector<int> borders{0};
+  for (std::int64_t i = 1; i < fragments; ++i) {
+    int border = borders.back() + 1;
+    while (border < parameters.count() && parameters[border].offset < parameters.flat_size() * i / fragments) ++border;
+    if (border < parameters.count()) borders.push_back(border);
+  }
+  borders.push_back(parameters.count());
+  return borders;
 }
 
 }  // namespace
 
-BatchCut cut_batch(const JobConfig& config, int workers) {
-  BatchCut cut{.shards = shards_for(config, workers)};
-  cut.shard = (config.batch.size + cut.shards - 1) / cut.shards;
-  cut.micro = config.batch.micro > 0 ? std::min(config.batch.micro, cut.shard) : cut.shard;
-  return cut;
-}
-
-GradientParts gradient_parts(int workers, int workers_per_node, int shards) {
-  GradientParts most;
-  for (int rank = 0; rank < workers; ++rank) {
-    const ShardRange mine = shards_of(rank, workers, shards);
-    // Shards before the latest are added up as far as the tree allows; the latest one lies on top of them.
-    for (int shard = mine.begin; shard < mine.end; ++shard) {
-      most.buffers = std::max(most.buffers, 1 + subtrees_of({mine.begin, shard}, shards));
-    }
-    most.parts = std::max(most.parts, 1 + subtrees_of({mine.begin, mine.end - 1}, shards));
-    if (rank % workers_per_node != 0) continue;
-    const int last = std::min(rank + workers_per_node, workers) - 1;
-    most.subtrees = std::max(most.subtrees, subtrees_of({mine.begin, shards_of(last, workers, shards).end}, shards));
-  }
-  return most;
-}
-
 double update_bytes(const JobConfig& config) {
   const auto states = static_cast<double>(make_optimizer(config.optimizer)->states().size());
-  return 4.0 + 8.0 + 8.0 * states + (config.precision.compute == "bf16" ? 2.0 : 0.0);
+  return 4.0 + 8.0 + 8.0 * states + (bf16(config) ? 2.0 : 0.0);
 }
 
 std::int64_t planned_bucket_bytes(const JobConfig& config, std::int64_t elements, const Ownership& who) {
@@ -67,10 +42,11 @@ std::int64_t planned_bucket_bytes(const JobConfig& config, std::int64_t elements
 }
 
 StepLoad load_of(const JobConfig& config, Model& model, const Ownership& who) {
-  const auto workers = static_cast<int>(who.workers());
-  const BatchCut cut = cut_batch(config, workers);
-  const GradientParts parts = gradient_parts(workers, static_cast<int>(who.workers_per_node), cut.shards);
-  const std::int64_t shards = (cut.shards + workers - 1) / workers;
+  const BatchCut cut = cut_batch(config, static_cast<int>(who.workers()));
+  const Copies copies = lay_out_copies(config, cut.shards, who);
+  const GradientParts parts = parts_of_copy(config, copies, who);
+  const std::int64_t shards = (copies.shards + copies.smallest_team - 1) / copies.smallest_team;
+  const GradientCoding coding = config.outer.every > 0 ? GradientCoding() : coding_of(config.comm);
   StepLoad load;
   // A shard's last micro-batch may be smaller: the mean counts.
   const std::int64_t passes_of_shard = (cut.shard + cut.micro - 1) / cut.micro;
@@ -78,6 +54,8 @@ StepLoad load_of(const JobConfig& config, Model& model, const Ownership& who) {
   load.shard_additions = static_cast<double>(shards - parts.parts);
   load.parts = static_cast<double>(parts.parts);
   load.subtrees = static_cast<double>(parts.subtrees);
+  load.coded = coding.active();
+  load.coding_errors = coding.leaves_errors();
   load.update_bytes = update_bytes(config);
   load.free_gradients = config.comm.sharding != "optimizer";
   load.gather_values = config.comm.sharding == "values";
@@ -94,6 +72,39 @@ StepLoad load_of(const JobConfig& config, Model& model, const Ownership& who) {
                                .ready_offset = cost.ready_offset});
   }
   return load;
+}
+
+OuterLoad outer_load_of(const JobConfig& config, const Ownership& who) {
+  const BatchCut cut = cut_batch(config, static_cast<int>(who.workers()));
+  const Copies copies = lay_out_copies(config, cut.shards, who);
+  const GradientParts parts = parts_of_exchange(config, copies, who);
+  const GradientCoding coding = coding_of(config.comm);
+  const auto nodes = static_cast<double>(copies.team.nodes);
+  OuterLoad load{.every = config.outer.every, .delay = config.outer.delay, .team = copies.team, .sums = {}};
+  load.of_worker = static_cast<double>(copies.of_worker);
+  load.of_node = static_cast<double>(copies.of_node) / nodes;
+  load.led = static_cast<double>(copies.led_on_node);
+  load.sums = {static_cast<double>(parts.on_node), static_cast<double>(parts.subtrees), coding.active(),
+               coding.leaves_errors()};
+  load.update_bytes = config.outer.momentum > 0.0 ? 20.0 : 12.0;
+  load.take_over_bytes = config.outer.merge < 1.0 ? 32.0 : 8.0;
+  load.refresh_bytes = bf16(config) ? 6.0 : 0.0;
+  return load;
+}
+
+std::vector<std::vector<Block>> fragment_blocks(const ParameterTable& parameters, const OuterSection& outer) {
+  const std::vector<int> borders = fragment_borders(parameters, outer.fragments);
+  std::vector<std::vector<Block>> fragments(borders.size() - 1);
+  std::size_t fragment = 0;
+  for (Block block : blocks_of(parameters)) {
+    while (fragment + 2 < borders.size() && block.begin >= parameters[borders[fragment + 1]].offset) ++fragment;
+    const std::int64_t begin = parameters[borders[fragment]].offset;
+    block.begin -= begin;
+    block.end -= begin;
+    block.publish = DType::kF32;
+    fragments[fragment].push_back(block);
+  }
+  return fragments;
 }
 
 }  // namespace ballast

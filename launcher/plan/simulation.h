@@ -20,6 +20,7 @@ struct Task {
   std::vector<int> after;  ///< earlier tasks that must have ended
   double delay = 0.0;      ///< ... for so many seconds: a message on its way
   double bytes = 0.0;      ///< that it moves over a link
+  double messages = 0.0;   ///< in so many messages
   bool memory = false;     ///< bound by memory, not by arithmetic
   bool urgent = false;     ///< its resource serves it before those that are not
 };

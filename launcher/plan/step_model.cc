@@ -2,15 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
-#include "comm/link_probe.h"
+#include "launcher/plan/sum_work.h"
+#include "launcher/plan/task_list.h"
 
 namespace ballast {
 namespace {
 
-constexpr auto kPieceBytes = static_cast<double>(LinkProbe::kPieceBytes);
+constexpr Way kSums{"send sums", "receive sums"};
+constexpr Way kValues{"send values", "receive values"};
+constexpr Way kGathered{"send values", "receive values", /*urgent=*/true};
 constexpr double kElementBytes = 4.0;
 constexpr double kBlockElements = 8192.0;
 constexpr int kSteps = 3;
@@ -24,6 +26,8 @@ class Script {
         buckets_(buckets),
         who_(who),
         cluster_(cluster),
+        sum_work_{workers() * load.parts, load.subtrees, load.coded, load.coding_errors},
+        list_(cluster),
         gathers_values_(load.gather_values && who.nodes > 1),
         window_(buckets, gathers_values_ ? load.reads() : std::vector<ValueRanges>()),
         gathered_(buckets.size()) {}
@@ -36,41 +40,18 @@ class Script {
     update();
     publish();
   }
-  [[nodiscard]] const std::vector<Task>& tasks() const { return tasks_; }
+  [[nodiscard]] const TaskList& list() const { return list_; }
   [[nodiscard]] const std::vector<int>& updates() const { return updates_; }
 
  private:
-  struct Passage {
-    int out = -1, in = -1;
-  };
-  struct Traffic {
-    double out = 0.0, in = 0.0;  // bytes
-    double messages_out = 0.0, messages_in = 0.0;
-    void add(const Traffic& more) {
-      out += more.out;
-      in += more.in;
-      messages_out += more.messages_out;
-      messages_in += more.messages_in;
-    }
-  };
-
-  int add(Task task) {
-    tasks_.push_back(std::move(task));
-    return static_cast<int>(tasks_.size()) - 1;
-  }
-
-  /// Behind whatever the worker does now.
   void work(const char* phase, std::string name, double seconds, bool memory, std::vector<int> also = {}) {
-    if (last_ >= 0) also.push_back(last_);
-    last_ =
-        add({.phase = phase, .name = std::move(name), .seconds = seconds, .after = std::move(also), .memory = memory});
+    list_.work(phase, std::move(name), seconds, memory, std::move(also));
   }
+  [[nodiscard]] double memory_seconds(double bytes) const { return list_.memory_seconds(bytes); }
 
   [[nodiscard]] double pass_seconds(double flops, double bytes) const {
     return (flops / cluster_.flops + memory_seconds(bytes * workers())) / cluster_.efficiency;
   }
-  /// `bytes` of all workers of the node, which are at it together.
-  [[nodiscard]] double memory_seconds(double bytes) const { return bytes / cluster_.memory_bandwidth; }
   [[nodiscard]] double workers() const { return static_cast<double>(who_.workers_per_node); }
   [[nodiscard]] double others() const { return static_cast<double>(who_.nodes - 1); }
   [[nodiscard]] double forward_seconds(const StepLoad::Operation& op) const {
@@ -115,11 +96,7 @@ class Script {
         traffic.add(traffic_of_values(buckets_[static_cast<std::size_t>(bucket)]));
     }
     Passage passage;
-    if (gathers_values_) {
-      passage = exchange(
-          "values", "micro-batches between",
-          {count * traffic.out, count * traffic.in, count * traffic.messages_out, count * traffic.messages_in});
-    }
+    if (gathers_values_) passage = exchange_values("micro-batches between", traffic.times(count));
     work("forward and backward", "micro-batches between", count * seconds, false);
     if (gathers_values_) work("forward and backward", "micro-batches between", 0.0, false, {passage.out, passage.in});
   }
@@ -163,7 +140,7 @@ class Script {
   std::vector<int> gathered(const ValueRanges& ranges) {
     for (const int bucket : window_.next()) {
       const auto at = static_cast<std::size_t>(bucket);
-      gathered_[at] = exchange("values", name_of(at), traffic_of_values(buckets_[at]));
+      gathered_[at] = exchange_values(name_of(at), traffic_of_values(buckets_[at]));
     }
     std::vector<int> tasks;
     for (const int bucket : window_.buckets_of(ranges)) {
@@ -196,87 +173,61 @@ class Script {
   void hand_over(std::size_t b) {
     const BucketLoad& bucket = buckets_[b];
     if (who_.nodes > 1) {
-      const double foreign = bucket.bytes() - bucket.owned_bytes();
-      const double addends = workers() * load_.parts;
-      if (addends > load_.subtrees) {
-        work("add on node", name_of(b), memory_seconds(foreign * (addends + load_.subtrees)), true);
-      }
-      sums_[b] = exchange("sums", name_of(b),
-                          {foreign * load_.subtrees, bucket.owned_bytes() * others() * load_.subtrees,
-                           static_cast<double>(bucket.slices - bucket.my_slices) * load_.subtrees,
-                           static_cast<double>(bucket.my_slices) * others() * load_.subtrees});
+      const double bytes = sum_work_.before_sending(bucket.foreign(), bucket.foreign_coded());
+      if (bytes > 0.0) work(load_.coded ? "code sums" : "add on node", name_of(b), memory_seconds(bytes), true);
+      const Traffic one{bucket.foreign_coded(), bucket.owned_coded() * others(),
+                        static_cast<double>(bucket.slices - bucket.my_slices),
+                        static_cast<double>(bucket.my_slices) * others()};
+      sums_[b] = list_.exchange(kSums, name_of(b), one.times(load_.subtrees));
     }
     if (load_.free_gradients) add_up(b);
   }
 
-  /// Both directions of the link, as soon as the worker's last task has ended; for what has been asked for, when the
-  /// question has arrived.
-  Passage exchange(const char* what, const std::string& name, const Traffic& traffic) {
-    const bool sums = std::strcmp(what, "sums") == 0;
-    const double asked = !sums && gathers_values_ ? cluster_.latency : 0.0;
-    const auto one = [&](Resource link, double bytes, double messages) {
-      return add({.phase = link == Resource::kLinkOut ? (sums ? "send sums" : "send values")
-                                                      : (sums ? "receive sums" : "receive values"),
-                  .name = name,
-                  .resource = link,
-                  .seconds = link_seconds(bytes, messages),
-                  .after = last_ >= 0 ? std::vector<int>{last_} : std::vector<int>(),
-                  .delay = asked + (link == Resource::kLinkIn ? cluster_.latency : 0.0),
-                  .bytes = bytes,
-                  .urgent = !sums && gathers_values_});
-    };
-    messages_ += traffic.messages_out;
-    return {one(Resource::kLinkOut, traffic.out, traffic.messages_out),
-            one(Resource::kLinkIn, traffic.in, traffic.messages_in)};
-  }
-
-  [[nodiscard]] double link_seconds(double bytes, double messages) const {
-    const double pieces = messages > 0.0 ? messages * std::max(1.0, std::ceil(bytes / messages / kPieceBytes)) : 0.0;
-    return bytes / cluster_.network_bandwidth + pieces * cluster_.message_seconds;
+  /// What has been asked for comes when the question has arrived.
+  Passage exchange_values(const std::string& name, const Traffic& traffic) {
+    if (!gathers_values_) return list_.exchange(kValues, name, traffic);
+    return list_.exchange(kGathered, name, traffic, cluster_.latency);
   }
 
   /// The sum over all shards of the slices that this node owns. Slices are added up in order.
   void add_up(std::size_t b) {
     const BucketLoad& bucket = buckets_[b];
-    const double addends = workers() * load_.parts + others() * load_.subtrees;
-    const double bytes = bucket.owned_bytes() * (addends + (addends > 1.0 ? 1.0 : 0.0));
-    std::vector<int> after = {last_};
+    const double bytes =
+        sum_work_.in_the_end(static_cast<double>(bucket.owned), bucket.owned_coded(), others() * load_.subtrees);
+    std::vector<int> after = {list_.last()};
     if (summed_ >= 0) after.push_back(summed_);
     if (sums_[b].in >= 0) after.push_back(sums_[b].in);
-    summed_ = add({.phase = "sum over shards",
-                   .name = name_of(b),
-                   .seconds = memory_seconds(bytes),
-                   .after = std::move(after),
-                   .memory = true});
+    summed_ = list_.add({.phase = "sum over shards",
+                         .name = name_of(b),
+                         .seconds = memory_seconds(bytes),
+                         .after = std::move(after),
+                         .memory = true});
   }
 
   void reduce() {
     for (std::size_t b = 0; b < buckets_.size() && !load_.free_gradients; ++b) add_up(b);
-    std::vector<int> after = {last_, summed_};
+    std::vector<int> after = {list_.last(), summed_};
     for (const Passage& passage : sums_) {
       if (passage.out >= 0) after.push_back(passage.out);
     }
-    if (who_.nodes == 1) {
-      last_ = summed_;
-      return;
-    }
+    if (who_.nodes == 1) return list_.set_last(summed_);
     // An all-reduce of 8 bytes per block: a reduce-scatter and an all-gather of ceil(log2 nodes) messages each.
     const double bytes = 8.0 * std::ceil(gradient_bytes() / kElementBytes / kBlockElements);
     const double messages = 2.0 * std::ceil(std::log2(others() + 1.0));
     const double moved = 2.0 * bytes * others() / (others() + 1.0);
-    last_ = add({.phase = "norm",
-                 .name = "squares of blocks",
-                 .resource = Resource::kLinkOut,
-                 .seconds = link_seconds(moved, messages) + messages * cluster_.latency,
-                 .after = std::move(after),
-                 .bytes = moved});
+    list_.set_last(list_.add({.phase = "norm",
+                              .name = "squares of blocks",
+                              .resource = Resource::kLinkOut,
+                              .seconds = list_.link_seconds(moved, messages) + messages * cluster_.latency,
+                              .after = std::move(after),
+                              .bytes = moved}));
   }
 
   void update() {
     double owned = 0.0;
     for (const BucketLoad& bucket : buckets_) owned += static_cast<double>(bucket.owned);
     work("update", "values and optimizer state", memory_seconds(owned * load_.update_bytes), true);
-    updates_.push_back(last_);
+    updates_.push_back(list_.last());
   }
 
   /// From the first values up: forward needs them in that order.
@@ -285,81 +236,31 @@ class Script {
     if (who_.nodes == 1 || gathers_values_) return;
     values_.assign(buckets_.size(), {});
     for (std::size_t b = buckets_.size(); b-- > 0;) {
-      values_[b] = exchange("values", name_of(b), traffic_of_values(buckets_[b]));
+      values_[b] = exchange_values(name_of(b), traffic_of_values(buckets_[b]));
     }
   }
 
   [[nodiscard]] double gradient_bytes() const {
     double bytes = 0.0;
-    for (const BucketLoad& bucket : buckets_) bytes += bucket.bytes();
+    for (const BucketLoad& bucket : buckets_) bytes += kElementBytes * bucket.elements();
     return bytes;
   }
   [[nodiscard]] static std::string name_of(std::size_t bucket) { return "bucket " + std::to_string(bucket); }
 
- public:
-  [[nodiscard]] double messages_of_a_step() const { return messages_ / static_cast<double>(updates_.size()); }
-
- private:
   const StepLoad& load_;
   const std::vector<BucketLoad>& buckets_;
   const Ownership& who_;
   const ClusterSection& cluster_;
+  SumWork sum_work_;
+  TaskList list_;
   bool gathers_values_;
   BucketWindow window_;
   std::vector<Passage> gathered_;  // by bucket: the latest
-  std::vector<Task> tasks_;
   std::vector<int> updates_;
   std::vector<Passage> sums_, values_;  // by bucket; values_ of the step before
-  double messages_ = 0.0;
-  int last_ = -1;           // the task that the worker does next begins behind it
-  int summed_ = -1;         // the latest sum over shards
-  int unseen_values_ = -1;  // buckets from here down: forward has not asked for their values yet
+  int summed_ = -1;                     // the latest sum over shards
+  int unseen_values_ = -1;              // buckets from here down: forward has not asked for their values yet
 };
-
-/// Neighbouring tasks of one phase, as far as they lie behind `begin`. Time between a task's cause and its begin is
-/// a message's way.
-std::vector<StepPrediction::Stretch> stretches(const Script& script, const Timeline& timeline, double begin) {
-  std::vector<StepPrediction::Stretch> path;
-  const auto add = [&](const char* phase, double seconds) {
-    if (seconds <= 0.0) return;
-    if (path.empty() || std::strcmp(path.back().phase, phase) != 0) path.push_back({phase, 0.0});
-    path.back().seconds += seconds;
-  };
-  double at = begin;
-  for (const int index : timeline.critical_path(script.updates().back())) {
-    const TimedTask& timed = timeline.tasks[static_cast<std::size_t>(index)];
-    if (timed.end <= begin) continue;
-    add("latency", std::max(timed.begin, begin) - at);
-    add(script.tasks()[static_cast<std::size_t>(index)].phase, timed.end - std::max(timed.begin, begin));
-    at = timed.end;
-  }
-  return path;
-}
-
-/// What happens in [begin, end), with times from `begin`.
-void cut_out(const Script& script, const Timeline& timeline, double begin, double end, StepPrediction& step) {
-  for (std::size_t i = 0; i < timeline.tasks.size(); ++i) {
-    const TimedTask& timed = timeline.tasks[i];
-    const double from = std::max(timed.begin, begin), to = std::min(timed.end, end);
-    if (to <= from) continue;
-    const Task& task = script.tasks()[i];
-    if (task.resource == Resource::kWorker) step.worker_seconds += to - from;
-    if (task.resource == Resource::kLinkOut) step.link_out_seconds += to - from;
-    step.tasks.push_back(task);
-    step.times.push_back({from - begin, to - begin, timed.cause});
-  }
-}
-
-/// Of the tasks between one update and the next, as they were written down.
-void count_bytes(const Script& script, StepPrediction& step) {
-  const int first = *(script.updates().end() - 2), last = script.updates().back();
-  for (int i = first + 1; i <= last; ++i) {
-    const Task& task = script.tasks()[static_cast<std::size_t>(i)];
-    if (task.resource == Resource::kLinkOut) step.bytes_out += task.bytes;
-    if (task.resource == Resource::kLinkIn) step.bytes_in += task.bytes;
-  }
-  step.messages_out = script.messages_of_a_step();
-}
 
 }  // namespace
 
@@ -380,14 +281,8 @@ StepPrediction predict_step(const StepLoad& load, const std::vector<BucketLoad>&
                             const ClusterSection& cluster) {
   Script script(load, buckets, who, cluster);
   for (int step = 0; step < kSteps; ++step) script.add_step();
-  const Timeline timeline = simulate(script.tasks());
-  const auto end_of = [&](int task) { return timeline.tasks[static_cast<std::size_t>(task)].end; };
-  const double begin = end_of(*(script.updates().end() - 2)), end = end_of(script.updates().back());
-  StepPrediction step{.seconds = end - begin};
-  step.critical_path = stretches(script, timeline, begin);
-  cut_out(script, timeline, begin, end, step);
-  count_bytes(script, step);
-  return step;
+  const std::vector<int>& updates = script.updates();
+  return predict_between(script.list(), *(updates.end() - 2), updates.back());
 }
 
 }  // namespace ballast

@@ -1,4 +1,4 @@
-// Defines: StepLoad, StepPrediction, predict_step: one step of training in a steady state, simulated.
+// Defines: StepLoad, predict_step: one step of training in a steady state, simulated.
 //
 // What is simulated is one worker with its share of its node's memory and its node's link, which by symmetry is every
 // worker: nodes are alike, start together and have equal links to a network that is never in the way. Three steps run,
@@ -12,7 +12,7 @@
 
 #include "launcher/plan/bucket_window.h"
 #include "launcher/plan/exchange.h"
-#include "launcher/plan/simulation.h"
+#include "launcher/plan/step_prediction.h"
 #include "runtime/job.h"
 
 namespace ballast {
@@ -33,31 +33,13 @@ struct StepLoad {
   double shard_additions = 0.0;       ///< times that a worker adds one gradient to another before its last shard ends
   double parts = 1.0;                 ///< partial sums of the gradient that a worker ends up with
   double subtrees = 1.0;              ///< partial sums of the gradient that a node sends
+  bool coded = false;                 ///< sums are coded, on the owner's node too
+  bool coding_errors = false;         ///< ... and what that leaves out is kept
   double update_bytes = 28.0;         ///< of memory, per element: gradient, values and optimizer state
   bool free_gradients = false;        ///< comm.sharding = "gradients" or "values"
   bool gather_values = false;         ///< comm.sharding = "values"
   /// What the operations of a pass read, one after the other.
   [[nodiscard]] std::vector<ValueRanges> reads() const;
-};
-
-struct StepPrediction {
-  double seconds = 0.0;
-  double worker_seconds = 0.0;             ///< of these the worker computes, adds and updates; it waits in the others
-  double link_out_seconds = 0.0;           ///< ... the link sends
-  double bytes_out = 0.0, bytes_in = 0.0;  ///< of the node's link in a step
-  double messages_out = 0.0;
-  /// What the step's length consists of: neighbours of one phase are one entry.
-  struct Stretch {
-    const char* phase = "";
-    double seconds = 0.0;
-  };
-  std::vector<Stretch> critical_path;
-  /// Of `seconds`, those in which the worker waits for the network.
-  [[nodiscard]] double exposed_seconds() const { return seconds - worker_seconds; }
-
-  /// The step's tasks, from the end of one update to the end of the next; times from 0.
-  std::vector<Task> tasks;
-  std::vector<TimedTask> times;
 };
 
 /// `cluster` has no zeros where zero means "measured here".

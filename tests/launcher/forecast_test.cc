@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "comm/bucket_size.h"
-#include "comm/split/shard_stack.h"
 #include "launcher/plan.h"
 #include "launcher/plan/drawing.h"
 #include "launcher/plan/forecast_text.h"
@@ -28,20 +27,6 @@ JobConfig even_job(std::int64_t nodes) {
   config.cluster.memory_bandwidth = 2e10;
   config.cluster.memory_gib = 16;
   return config;
-}
-
-TEST(Forecast, CountsGradientBuffersAsTrainingDoes) {
-  for (int shards = 1; shards <= 17; ++shards) {
-    for (int workers = 1; workers <= shards; ++workers) {
-      std::int64_t buffers = 0, parts = 0;
-      for (const Fragments& fragments : all_fragments(ShardLayout::even(workers, shards, shards))) {
-        buffers = std::max<std::int64_t>(buffers, fragments.buffers);
-        parts = std::max<std::int64_t>(parts, static_cast<std::int64_t>(fragments.sums.size()));
-      }
-      EXPECT_EQ(gradient_parts(workers, 1, shards).buffers, buffers) << workers << " of " << shards;
-      EXPECT_EQ(gradient_parts(workers, 1, shards).parts, parts) << workers << " of " << shards;
-    }
-  }
 }
 
 TEST(Forecast, SendsWhatThePlanSays) {
@@ -124,7 +109,7 @@ TEST(Forecast, SavesLessOftenWhereLessFails) {
 TEST(Forecast, WithoutACopyTrainingWaitsForASlowDiskOnly) {
   JobConfig config = even_job(4);
   config.checkpoint.copy = false;
-  EXPECT_EQ(make_plan(config, 4, 4).snapshot, 0);
+  EXPECT_EQ(make_plan(config, 4, 4).memory.snapshot, 0);
   config.cluster.disk_bandwidth = 1e12;
   EXPECT_EQ(make_forecast(config, 0.0).saving.stall_seconds, 0.0);
   config.cluster.disk_bandwidth = 1e5;
@@ -151,7 +136,7 @@ TEST(Forecast, NamesOnlyWhatFitsWhereTheJobDoesNot) {
   config.data.format = "synthetic";
   EXPECT_TRUE(make_forecast(config, 0.0).fits());
   EXPECT_TRUE(make_forecast(config, 0.0).remedies.empty());
-  const std::int64_t needs = make_plan(config, 2, 2).node_memory(1);
+  const std::int64_t needs = make_plan(config, 2, 2).node_memory;
   config.cluster.memory_gib = 0.6 * static_cast<double>(needs) / (1 << 30);
   const Forecast forecast = make_forecast(config, 0.0);
   EXPECT_FALSE(forecast.fits());
@@ -174,10 +159,10 @@ TEST(Forecast, EveryLevelOfShardingNeedsLessThanTheOneBefore) {
   config.comm.bucket_mib = 0.05;
   const Forecast forecast = make_forecast(config, 0.0);
   ASSERT_EQ(forecast.levels.size(), 3U);
-  EXPECT_LT(forecast.levels[1].gradients, forecast.levels[0].gradients);
+  EXPECT_LT(forecast.levels[1].memory.gradients, forecast.levels[0].memory.gradients);
   EXPECT_LT(forecast.levels[1].node, forecast.levels[0].node);
-  EXPECT_EQ(forecast.levels[2].gradients, forecast.levels[1].gradients);
-  EXPECT_LT(forecast.levels[2].values, forecast.levels[1].values);
+  EXPECT_EQ(forecast.levels[2].memory.gradients, forecast.levels[1].memory.gradients);
+  EXPECT_LT(forecast.levels[2].memory.values, forecast.levels[1].memory.values);
 }
 
 TEST(Forecast, ShardsNothingMoreOnDevices) {
@@ -196,7 +181,7 @@ TEST(Forecast, OffersToGatherValuesWhereThereAreSeveralNodes) {
     const auto nodes = static_cast<int>(config.cluster.nodes);
     JobConfig least = config;
     least.comm.sharding = "values";
-    config.cluster.memory_gib = 1.01 * static_cast<double>(make_plan(least, nodes, nodes).node_memory(1)) / (1 << 30);
+    config.cluster.memory_gib = 1.01 * static_cast<double>(make_plan(least, nodes, nodes).node_memory) / (1 << 30);
     std::string text;
     for (const Forecast::Remedy& remedy : make_forecast(config, 0.0).remedies) text += remedy.change + "\n";
     return text;

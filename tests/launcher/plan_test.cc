@@ -25,21 +25,22 @@ TEST(Plan, CountsBytesOfOneWorker) {
   const PlanReport plan = make_plan(small_job(), 1);
   EXPECT_EQ(plan.parameters, kWeights);
   EXPECT_EQ(plan.micro, 4);
-  EXPECT_EQ(plan.values, 4 * kWeights);
-  EXPECT_EQ(plan.gradients, 4 * 4 * kWeights) << "sums of 4, 2 and 1 shards and the eighth";
-  EXPECT_EQ(plan.exchange, 0);
-  EXPECT_EQ(plan.optimizer, 8 * kWeights);
-  EXPECT_EQ(plan.snapshot, 12 * kWeights);
+  EXPECT_EQ(plan.memory.values, 4 * kWeights);
+  EXPECT_EQ(plan.memory.gradients, 4 * 4 * kWeights) << "sums of 4, 2 and 1 shards and the eighth";
+  EXPECT_EQ(plan.memory.exchange, 0);
+  EXPECT_EQ(plan.memory.optimizer, 8 * kWeights);
+  EXPECT_EQ(plan.memory.snapshot, 12 * kWeights);
   EXPECT_EQ(plan.checkpoint_bytes, 12 * kWeights);
   EXPECT_EQ(plan.wire_bytes, 0);
   EXPECT_FALSE(plan.values_shared);
   EXPECT_GE(plan.flops_per_step, 32 * 2.0 * 2 * 256);
-  EXPECT_EQ(plan.memory(), plan.values + plan.gradients + plan.optimizer + plan.activations + plan.snapshot);
+  EXPECT_EQ(plan.memory.total(), plan.memory.values + plan.memory.gradients + plan.memory.optimizer +
+                                     plan.memory.activations + plan.memory.snapshot);
 }
 
 TEST(Plan, SharesStateAndTrafficAmongWorkers) {
   const PlanReport plan = make_plan(small_job(), 4);
-  EXPECT_EQ(plan.optimizer, 2 * kWeights);
+  EXPECT_EQ(plan.memory.optimizer, 2 * kWeights);
   EXPECT_EQ(plan.wire_bytes, 2 * 3 * kWeights) << "2 (N-1)/N of the gradient";
   EXPECT_TRUE(plan.values_shared);
 }
@@ -47,25 +48,26 @@ TEST(Plan, SharesStateAndTrafficAmongWorkers) {
 TEST(Plan, CountsAPartialSumForEverySubtree) {
   const PlanReport plan =
       make_plan(small_job(), 3);  // shards 3 + 3 + 2: the second has 3, 4 and 5, which do not add up
-  EXPECT_EQ(plan.gradients, 3 * 4 * kWeights);
+  EXPECT_EQ(plan.memory.gradients, 3 * 4 * kWeights);
 }
 
 TEST(Plan, KeepsOneGradientWhereEveryWorkerHasOneShard) {
-  EXPECT_EQ(make_plan(small_job(), 8).gradients, 4 * kWeights);
+  EXPECT_EQ(make_plan(small_job(), 8).memory.gradients, 4 * kWeights);
 }
 
 TEST(Plan, AddsMessagesWhereThereAreSeveralNodes) {
   JobConfig config = small_job();
   config.batch.shards = 4;
-  EXPECT_EQ(make_plan(config, 4, 4).exchange, 3 * kWeights) << "what three others hold of a quarter";
-  EXPECT_EQ(make_plan(config, 4, 2).exchange, kWeights + kWeights) << "and what goes out, where two are added before";
+  EXPECT_EQ(make_plan(config, 4, 4).memory.exchange, 3 * kWeights) << "what three others hold of a quarter";
+  EXPECT_EQ(make_plan(config, 4, 2).memory.exchange, kWeights + kWeights)
+      << "and what goes out, where two are added before";
 }
 
 TEST(Plan, FreesGradientsWithTheirBuckets) {
   JobConfig config = small_job();
   config.comm.sharding = "gradients";
   config.comm.bucket_mib = 1e-6;
-  const std::int64_t ahead = make_plan(config, 8).gradients - 4 * kWeights / 8;
+  const std::int64_t ahead = make_plan(config, 8).memory.gradients - 4 * kWeights / 8;
   EXPECT_EQ(ahead, 16);
 }
 
@@ -80,12 +82,13 @@ TEST(Plan, KeepsItsOwnValuesAndAWindowWhereTheyAreGathered) {
     const std::int64_t published = config.precision.compute == "bf16" ? 2 : 4;
     const std::int64_t all = build_model(config.model, dtype_named(precision), 1).parameters().flat_size();
     const std::int64_t own = all / 4 * (published == 2 ? 6 : 4);
-    const double window = static_cast<double>(make_plan(config, 4, 4).values - own);
+    const double window = static_cast<double>(make_plan(config, 4, 4).memory.values - own);
     const double layers = window / (0.75 * static_cast<double>(kLayer * published));
     EXPECT_GT(layers, 2.0) << "what an operation and the next one read";
     EXPECT_LT(layers, 2.5);
   }
-  EXPECT_EQ(make_plan(config, 4, 1).values, make_plan(config, 1).values) << "nothing to gather on one node";
+  EXPECT_EQ(make_plan(config, 4, 1).memory.values, make_plan(config, 1).memory.values)
+      << "nothing to gather on one node";
 }
 
 TEST(Plan, SendsGatheredValuesForwardAndBackwardInEveryPass) {
@@ -110,14 +113,14 @@ TEST(Plan, PutsEverythingOnASingleCoordinator) {
   JobConfig config = small_job();
   config.comm.coordinators = 1;
   const PlanReport plan = make_plan(config, 4);
-  EXPECT_EQ(plan.optimizer, 8 * kWeights);
+  EXPECT_EQ(plan.memory.optimizer, 8 * kWeights);
   EXPECT_EQ(plan.wire_bytes, 3 * 4 * kWeights) << "the coordinator sends all values to three others";
 }
 
 TEST(Plan, AddsTheCopyThatBf16ComputesWith) {
   JobConfig config = small_job();
   config.precision.compute = "bf16";
-  EXPECT_EQ(make_plan(config, 1).values, 6 * kWeights);
+  EXPECT_EQ(make_plan(config, 1).memory.values, 6 * kWeights);
 }
 
 TEST(Plan, RoundsShardsUpWhereNoneAreGiven) {

@@ -1,7 +1,7 @@
 find_package(nlohmann_json REQUIRED)
 
-foreach(name agreement bench bucket_window command_line config console duration exchange find_checkpoint forecast number_text plan prompt reference schema
-    simulation step_model suggestion tensor_summary)
+foreach(name agreement bench bucket_window command_line config console duration exchange find_checkpoint forecast job_cut memory_use number_text outer_model plan prompt reference schema
+    simulation step_model sum_work suggestion tensor_summary)
   ballast_unit_test(launcher/${name} USES launcher thread_workers)
 endforeach()
 foreach(name children hosts mpi_command outcome supervisor testimony)
