@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Steps of a job on several hosts with slow links, against what the links and the processors allow. Needs root: the hosts are network namespaces.
 
-slow_network.py [--hosts 4] [--rate 1gbit] [--delay-ms 0] [--steps 12] [JOB key=value ...]
+slow_network.py [--hosts 4] [--rate 1gbit] [--delay-ms 0] [--steps 12] [--peer PYTHON] [JOB key=value ...]
 
 Three measurements, in turn: the network alone (`ballast bench network`, the best of its patterns); the job's workers on one host, where nothing is sent (compute);
 the job on the hosts. The bound of a step is the larger of compute and of 2 (K - 1) / K times the gradient's bytes at the measured rate. Without a job: `gpt` with 10.7
 million weights, 16 384 tokens a step, one worker of one thread on each host.
+
+--peer: PyTorch's DistributedDataParallel over gloo on the same hosts, by the interpreter named, on the same model, batch and precision.
 """
 import argparse
 import json
@@ -18,8 +20,10 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "system"))
+import compared_jobs  # noqa: E402
 import hosts  # noqa: E402
 import jobs  # noqa: E402
+import peer_side  # noqa: E402
 
 BALLAST = os.environ.get("BALLAST", str(ROOT / "build/bin/ballast"))
 GPT = {
@@ -48,6 +52,26 @@ def step_seconds(prefix, job, steps, overrides, folder):
     return statistics.median(later - earlier for earlier, later in zip(ends[1:], ends[2:]))
 
 
+def peer_step_seconds(python, group, seconds):
+    """Of torch_peer.py, a process on each host."""
+    work = {"model": GPT["model"], "batch": GPT["batch"]["size"], "precision": GPT["precision"]["compute"], "optimizer": compared_jobs.OPTIMIZER,
+            "threads": 1, "compile": False, "seconds": seconds}
+    variables = {"WORLD_SIZE": group.count, "MASTER_ADDR": "10.99.0.1", "MASTER_PORT": 29511, "GLOO_SOCKET_IFNAME": "eth0", "OMP_NUM_THREADS": 1,
+                 "GLIBC_TUNABLES": peer_side.TUNED}
+    words = [f"{key}={value}" for key, value in variables.items()]
+    command = [python, str(peer_side.PEER), json.dumps(work)]
+    processes = [subprocess.Popen(["ip", "netns", "exec", group.names[rank], "env", *words, f"RANK={rank}", *command], stdout=subprocess.PIPE, text=True)
+                 for rank in range(group.count)]
+    try:
+        outputs = [process.communicate(timeout=600)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    if any(process.returncode for process in processes):
+        sys.exit(f"the peer failed: {outputs}")
+    return max(json.loads(output.splitlines()[-1])["step_ms"] for output in outputs) / 1e3
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", type=int, default=4)
@@ -55,6 +79,7 @@ def main():
     parser.add_argument("--delay-ms", type=float, default=0)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=10, help="for the network alone")
+    parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has PyTorch")
     parser.add_argument("job", nargs="*")
     options = parser.parse_args()
     if hosts.missing():
@@ -73,6 +98,7 @@ def main():
             before = group.bytes_sent()
             measured = step_seconds(mpirun, job, options.steps, overrides, folder / "many")
             sent = max(after - start for after, start in zip(group.bytes_sent(), before)) / options.steps
+            peer = peer_step_seconds(options.peer, group, options.seconds) if options.peer else None
     gradient = 4 * plan["parameters"]
     wire = 2 * (count - 1) / count * gradient / network["bytes_per_second"]
     bound = max(compute, wire)
@@ -80,6 +106,8 @@ def main():
           f"{network['latency_seconds'] * 1e3:.2f} ms")
     print(f"gradient {gradient / 1e6:.1f} MB, at most {sent / 1e6:.1f} MB left a host in a step (frames, start included)")
     print(f"compute {compute:.3f} s, 2 (K-1)/K of the gradient {wire:.3f} s, step {measured:.3f} s: {measured / bound:.2f} of the larger")
+    if peer:
+        print(f"peer over gloo: step {peer:.3f} s, {peer / measured:.2f} of ours")
 
 
 if __name__ == "__main__":

@@ -64,8 +64,8 @@ class Communicator {
   /// From kAnyone: a single piece, and nothing else is received with this tag.
   [[nodiscard]] virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int from, int tag) = 0;
 
-  /// For those who wait for what other processes write into shared memory: throws where a worker of the group has failed
-  /// and the others live on. (Where that ends all of them, there is nothing to do.)
+  /// For those who wait for what other processes write into shared memory: throws where a worker of the group has
+  /// failed and the others live on. (Where that ends all of them, there is nothing to do.)
   virtual void check() const {}
 
   /// Between these two the worker waits for messages of this group that a thread moves. For those who watch.

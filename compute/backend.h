@@ -190,8 +190,8 @@ class Backend {
   /// apart. A backend may take the squares while the sums are in its cache.
   virtual void ordered_sum_and_squares(std::span<const ConstDeviceSpan> addends, std::span<const int> tree,
                                        DeviceSpan sum, std::span<const ElementRange> parts, std::span<double> squares);
-  /// The code of x + error, block by block (see compression.h); error = (x + error) - D(code). An empty `error` is none.
-  /// x and error are f32, code is i32. What lies in no block is neither read nor written.
+  /// The code of x + error, block by block (see compression.h); error = (x + error) - D(code). An empty `error` is
+  /// none. x and error are f32, code is i32. What lies in no block is neither read nor written.
   virtual void compress(std::span<const CodedBlock> blocks, ConstDeviceSpan x, DeviceSpan error, DeviceSpan code) = 0;
   /// x = D(code) in the blocks, and zero outside them.
   virtual void decompress(std::span<const CodedBlock> blocks, ConstDeviceSpan code, DeviceSpan x) = 0;

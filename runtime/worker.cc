@@ -98,7 +98,7 @@ void Worker::compute_micro_batch(std::int64_t step, const MicroBatch& piece, boo
   enter_pass(Phase::kForward);
   const LossSums sums = model_.forward_backward(batch, memory, loss_scale, static_cast<float>(1.0 / size),
                                                 ends_shard ? send : nullptr, [this] { enter_pass(Phase::kBackward); });
-  const auto at = static_cast<std::size_t>(shards_.begin + piece.shard);
+  const auto at = static_cast<std::size_t>(shards_.begin) + static_cast<std::size_t>(piece.shard);
   totals.loss[at] += sums.loss;
   totals.rows[at] += static_cast<double>(sums.rows);
   totals.correct[at] += static_cast<double>(sums.correct);

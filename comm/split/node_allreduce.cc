@@ -46,8 +46,7 @@ NodeAllReduce::Shared::Shared(Communicator& world, Backend& backend, std::int64_
       layout(layout_of(world.size(), options)),
       partition(cut_buckets(blocks, options.bucket_bytes, coordinator_ranks(options.coordinators, world.size()))),
       buffers(std::max(1, fragments_of(layout.of(world.rank()), layout).buffers)),
-      memory(*node, flat_size, bf16, buffers,
-             gathers_values(options, topology) ? Filling::kSparse : Filling::kWhole),
+      memory(*node, flat_size, bf16, buffers, gathers_values(options, topology) ? Filling::kSparse : Filling::kWhole),
       sums(parts(backend), plan_sums(topology, partition, layout, options.coding.active()), blocks, options.coding),
       values(foreign_values(parts(backend), blocks, sums.my_slices(), options)),
       transfers(*group) {

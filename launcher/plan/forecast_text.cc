@@ -63,7 +63,7 @@ std::string step_text(const Forecast& forecast) {
 }
 
 std::string levels_text(const Forecast& forecast) {
-  Table table("lrrr");
+  Table table("l" + std::string(forecast.levels.size(), 'r'));
   std::vector<std::string> head = {"memory of a worker, by comm.sharding"};
   for (const auto& level : forecast.levels) head.push_back(level.sharding);
   table.add(head);

@@ -84,6 +84,11 @@ exec ip netns exec ballast-{os.getpid()}-$host unshare --uts sh -c "hostname $ho
         """By host: what has left through its link, in bytes of Ethernet frames."""
         return [int(self.run(host, "cat", "/sys/class/net/eth0/statistics/tx_bytes")) for host in range(self.count)]
 
+    def packets_sent(self):
+        """By host: (bytes of frames, frames). A frame that the kernel has not cut up yet counts as one."""
+        names = [f"/sys/class/net/eth0/statistics/tx_{what}" for what in ("bytes", "packets")]
+        return [tuple(map(int, self.run(host, "cat", *names).split())) for host in range(self.count)]
+
     def run(self, host, *command):
         """The command's output, run on that host."""
         return subprocess.run(["ip", "netns", "exec", self.names[host], *command], check=True, capture_output=True, text=True).stdout
