@@ -5,23 +5,12 @@
 #include <utility>
 
 #include "compute/error.h"
+#include "runtime/fragment_borders.h"
 
 namespace ballast {
 namespace {
 
 std::string sent_key(std::size_t fragment) { return "outer.sent." + std::to_string(fragment); }
-
-/// Parameters at which fragments of about equal size begin, and their number behind.
-std::vector<int> fragment_borders(const ParameterTable& parameters, std::int64_t fragments) {
-  std::vector<int> borders{0};
-  for (std::int64_t i = 1; i < fragments; ++i) {
-    int border = borders.back() + 1;
-    while (border < parameters.count() && parameters[border].offset < parameters.flat_size() * i / fragments) ++border;
-    if (border < parameters.count()) borders.push_back(border);
-  }
-  borders.push_back(parameters.count());
-  return borders;
-}
 
 }  // namespace
 

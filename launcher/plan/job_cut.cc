@@ -6,6 +6,7 @@
 #include <string>
 
 #include "compute/error.h"
+#include "runtime/group_layout.h"
 #include "runtime/state_tensors.h"
 
 namespace ballast {
@@ -76,9 +77,6 @@ void lay_out_teams(const Ownership& who, Copies& copies) {
     const std::int64_t first = team.begin / who.workers_per_node, last = (team.end - 1) / who.workers_per_node;
     for (std::int64_t node = first; node <= last; ++node) ++on_node[static_cast<std::size_t>(node)];
     nodes = std::max(nodes, last - first + 1);
-    for (int rank = team.begin; rank < team.end; ++rank) {
-      copies.led.push_back({rank == team.begin ? group : group + 1, group + 1});
-    }
   }
   copies.smallest_team = workers / copies.groups;
   copies.team = {nodes, (copies.smallest_team + nodes - 1) / nodes, copies.team.coordinators};
@@ -87,7 +85,6 @@ void lay_out_teams(const Ownership& who, Copies& copies) {
 
 /// One or several groups for each worker.
 void lay_out_alone(const Ownership& who, Copies& copies) {
-  copies.led = shared_out(static_cast<int>(who.workers()), copies.groups);
   copies.team = {1, 1, copies.team.coordinators};
   copies.smallest_team = 1;
   copies.of_worker = copies.led.front().end - copies.led.front().begin;
@@ -162,6 +159,7 @@ Copies lay_out_copies(const JobConfig& config, int shards, const Ownership& who)
   Copies copies{
       .groups = group_count(config, shards), .shards = shards, .team = who, .smallest_team = who.workers(), .led = {}};
   if (config.outer.every == 0) return copies;
+  copies.led = lay_out_groups(0, static_cast<int>(who.workers()), copies.groups, shards).led;
   copies.shards = shards / copies.groups;
   if (who.workers() > copies.groups) {
     lay_out_teams(who, copies);

@@ -4,6 +4,7 @@
 
 #include "launcher/plan/job_cut.h"
 #include "runtime/bucket_choice.h"
+#include "runtime/fragment_borders.h"
 #include "runtime/optimizer.h"
 #include "runtime/owned_runs.h"
 #include "runtime/state_tensors.h"
@@ -12,18 +13,6 @@ namespace ballast {
 namespace {
 
 bool bf16(const JobConfig& config) { return config.precision.compute == "bf16"; }
-
-/// Parameters at which fragments of about equal size begin, and their number behind.
-std::vector<int> fragment_borders(const ParameterTable& parameters, std::int64_t fragments) {
-  std::vector<int> borders{0};
-  for (std::int64_t i = 1; i < fragments; ++i) {
-    int border = borders.back() + 1;
-    while (border < parameters.count() && parameters[border].offset < parameters.flat_size() * i / fragments) ++border;
-    if (border < parameters.count()) borders.push_back(border);
-  }
-  borders.push_back(parameters.count());
-  return borders;
-}
 
 }  // namespace
 

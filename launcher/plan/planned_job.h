@@ -24,7 +24,7 @@ namespace ballast {
 [[nodiscard]] StepLoad load_of(const JobConfig& config, Model& model, const Ownership& who);
 /// With [outer]: of the exchanges between copies.
 [[nodiscard]] OuterLoad outer_load_of(const JobConfig& config, const Ownership& who);
-/// Blocks of each fragment, counted from its begin: as runtime/outer_training.cc cuts them.
+/// Blocks of each fragment, counted from its begin.
 [[nodiscard]] std::vector<std::vector<Block>> fragment_blocks(const ParameterTable& parameters,
                                                               const OuterSection& outer);
 

@@ -70,10 +70,15 @@ TEST(OuterModel, ADelayHidesBothHalvesOfAnExchange) {
 
 TEST(OuterModel, SpreadsTheBytesOfAnExchangeOverItsPeriod) {
   for (const std::int64_t nodes : {2, 4}) {
-    for (const std::int64_t fragments : {1, 2}) {
-      const StepPrediction step = predict(tenth_step(3), {nodes, 1}, fragments);
+    for (const std::size_t fragments : {1, 2}) {
+      const Ownership who{nodes, 1};
+      // Of each fragment every node owns as much.
+      const std::vector<std::vector<BucketLoad>> all(fragments, fragment(kBlocks, who));
+      const OuterLoad load = tenth_step(3);
+      const StepPrediction step =
+          predict_period(load, step_of_a_second(), fragment(kBlocks, load.team), all, who, slow_cluster());
       const double share = static_cast<double>(nodes - 1) / static_cast<double>(nodes);
-      EXPECT_NEAR(step.bytes_out, 2.0 * share * kAll / 10.0, 1e-6) << nodes << " nodes";
+      EXPECT_NEAR(step.bytes_out, 2.0 * share * kAll * static_cast<double>(fragments) / 10.0, 1e-6) << nodes;
       EXPECT_NEAR(step.bytes_in, step.bytes_out, 1e-6);
     }
   }
