@@ -35,7 +35,7 @@ void print(const PlanReport& plan, bool verbose) {
   table.add(
       {"arithmetic per step", short_number(plan.flops_per_step), "floating-point operations, all workers together"});
   table.add({"sent per step", bytes(plan.wire_bytes), "by the busiest worker, were each on a node of its own"});
-  table.add({"checkpoint", bytes(plan.checkpoint_bytes), "weights and optimizer state"});
+  table.add({"checkpoint", bytes(plan.checkpoint_bytes), "weights, and all that resuming needs"});
   table.add({"", "", ""});
   table.add({"memory of a worker", bytes(plan.memory.total()), ""});
   for (const MemoryPurpose& purpose : memory_purposes()) {
