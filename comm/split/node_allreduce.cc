@@ -174,6 +174,7 @@ void NodeAllReduce::gather_values() {
   use_values({&all, 1}, {});
   use_values({}, {});
   if (!shared_->masters) return;
+  shared_->node->barrier();  // neighbours no longer read what messages will write
   shared_->masters->start();
   shared_->masters->use({&all, 1}, {});
   shared_->transfers.wait_for_sends();
