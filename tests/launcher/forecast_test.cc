@@ -38,6 +38,23 @@ TEST(Forecast, SendsWhatThePlanSays) {
   }
 }
 
+TEST(Forecast, SendsWhatThePlanSaysOfCodesAndExchanges) {
+  for (const char* compression : {"none", "bf16", "int8", "int4", "topk", "sign"}) {
+    for (const std::int64_t every : {0, 10}) {
+      for (const std::int64_t groups : {16, 4, 2}) {
+        JobConfig config = even_job(4);
+        config.comm.compression = compression;
+        config.comm.groups = groups;
+        config.outer.every = every;
+        if (every == 0 && groups < 4) continue;  // a group lies on one node
+        const Forecast forecast = make_forecast(config, 0.0);
+        const auto wire = static_cast<double>(make_plan(config, 4, 4).wire_bytes);
+        EXPECT_NEAR(forecast.step.bytes_out / wire, 1.0, 0.03) << compression << ' ' << every << ' ' << groups;
+      }
+    }
+  }
+}
+
 TEST(Forecast, ScalesFromOneNodeToSixteenThousand) {
   const Forecast forecast = make_forecast(even_job(2), 0.0);
   EXPECT_EQ(forecast.scaling.front().nodes, 1);

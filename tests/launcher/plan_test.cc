@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "compute/error.h"
 #include "models/model.h"
 
@@ -107,6 +109,48 @@ TEST(Plan, GivesEveryDeviceItsOwnValues) {
   JobConfig config = small_job();
   config.compute.backend = "cuda";
   EXPECT_FALSE(make_plan(config, 4).values_shared);
+}
+
+/// A million weights and a group for each of four workers.
+JobConfig slow_link_job(const char* compression, std::int64_t every) {
+  JobConfig config = small_job();
+  config.model.features = 1023;
+  config.model.classes = 1024;
+  config.comm.compression = compression;
+  config.comm.groups = 4;
+  config.outer.every = every;
+  return config;
+}
+
+TEST(Plan, SendsSumsInTheirCodeAndValuesAsTheyAre) {
+  const double direction = 0.75 * 4.0 * (1 << 20);
+  const std::pair<const char*, double> kShares[] = {{"none", 1.0},        {"bf16", 0.5},  {"int8", 65.0 / 256.0},
+                                                    {"int4", 9.0 / 64.0}, {"topk", 0.01}, {"sign", 257.0 / 8192.0}};
+  for (const auto& [compression, share] : kShares) {
+    const auto sent = static_cast<double>(make_plan(slow_link_job(compression, 0), 4).wire_bytes);
+    EXPECT_NEAR(sent / direction, 1.0 + share, 1e-3) << compression;
+    const auto exchanged = static_cast<double>(make_plan(slow_link_job(compression, 50), 4).wire_bytes);
+    EXPECT_NEAR(exchanged / direction, 2.0 * share / 50.0, 1e-4) << compression;
+  }
+}
+
+TEST(Plan, AGroupOfSeveralWorkersSendsInEveryStep) {
+  JobConfig config = slow_link_job("int4", 50);
+  config.comm.groups = 2;
+  const auto sent = static_cast<double>(make_plan(config, 4).wire_bytes);
+  EXPECT_NEAR(sent / (4.0 * (1 << 20)), 2.0 * 0.5 + (2.0 * 0.75 * 9.0 / 64.0 + 2.0 * 0.5) / 50.0, 1e-3)
+      << "within the team sums and values; every 50 steps differences and changes, the copy before and behind";
+}
+
+TEST(Plan, WritesCopiesAndErrorsIntoCheckpoints) {
+  const auto saved = [](const char* compression, std::int64_t every) {
+    return make_plan(slow_link_job(compression, every), 4).checkpoint_bytes / (4 << 20);
+  };
+  EXPECT_EQ(saved("none", 0), 3);
+  EXPECT_EQ(saved("int8", 0), 3 + 4);
+  EXPECT_EQ(saved("bf16", 0), 3) << "leaves no errors";
+  EXPECT_EQ(saved("none", 50), 2 + 4 * 3) << "outer values, momentum, and four copies with their states";
+  EXPECT_EQ(saved("int8", 50), 2 + 4 * 3 + 4 + 1);
 }
 
 TEST(Plan, PutsEverythingOnASingleCoordinator) {
