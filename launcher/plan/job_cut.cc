@@ -27,6 +27,7 @@ int shards_for(const JobConfig& config, int workers) {
 
 std::vector<ShardRange> shared_out(int workers, int shards) {
   std::vector<ShardRange> held;
+  held.reserve(static_cast<std::size_t>(workers));
   for (int rank = 0; rank < workers; ++rank) held.push_back(shards_of(rank, workers, shards));
   return held;
 }

@@ -237,6 +237,7 @@ std::vector<StepPrediction::Stretch> mean_path(const std::vector<StepPrediction:
     }
   }
   std::vector<StepPrediction::Stretch> all;
+  all.reserve(inner.critical_path.size() + path.size());
   for (const auto& [phase, seconds] : inner.critical_path) {
     all.push_back({phase, seconds * inner_seconds / inner.seconds / steps});
   }

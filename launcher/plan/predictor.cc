@@ -67,6 +67,7 @@ StepPrediction Predictor::predict_copies(const JobLoad& load, const Ownership& w
   const std::vector<BucketLoad> copy = cut_loads(blocks_, bucket_bytes, outer.team);
   const StepPrediction inner = predict_step(load.step, copy, outer.team, part_of(cluster_, teams));
   std::vector<std::vector<BucketLoad>> fragments;
+  fragments.reserve(fragments_.size());
   for (const std::vector<Block>& blocks : fragments_) {
     fragments.push_back(cut_loads(blocks, bucket_bytes, who, coding_of(config_.comm)));
   }

@@ -30,7 +30,7 @@ class TestWireBytes(jobs.SystemTest):
         return jobs.RunFolder(self.folder / name, job)
 
     def payload_of_a_step(self, slots, precision, sections):
-        """(most that leaves a host, parameters)"""
+        """(most that leaves a host, what `ballast plan` says)"""
         sent = []
         with hosts.Hosts(len(slots), self.folder) as group:
             for steps in STEPS:
@@ -40,11 +40,11 @@ class TestWireBytes(jobs.SystemTest):
                 sent.append([bytes_after - bytes_before - HEADERS * (packets_after - packets_before)
                              for (bytes_after, packets_after), (bytes_before, packets_before) in zip(group.packets_sent(), before)])
         longer = [(most - least) / (STEPS[1] - STEPS[0]) for least, most in zip(*sent)]
-        return max(longer), jobs.json_of("plan", job.job_file)["parameters"]
+        return max(longer), jobs.json_of("plan", job.job_file, "--workers", len(slots))
 
     def check(self, slots, precision, sections=None, fraction=1.0):
-        payload, parameters = self.payload_of_a_step(slots, precision, sections or {})
-        count = len(slots)
+        payload, plan = self.payload_of_a_step(slots, precision, sections or {})
+        count, parameters = len(slots), plan["parameters"]
         gradient, values = 4 * parameters * fraction, (2 if precision == "bf16" else 4) * parameters
         least = (gradient + values) * (count - 1) / count
         print(f"{slots} {precision} {sections or ''}: {payload / 1e6:.3f} MB a step, {payload / least:.4f} of the least")
@@ -64,6 +64,14 @@ class TestWireBytes(jobs.SystemTest):
         for compression, fraction in FRACTIONS.items():
             if compression != "none":
                 self.check([1, 1], "f32", {"comm": {"compression": compression, "keep": 0.05, "groups": 2}}, fraction)
+
+    def test_exchanges_of_copies_send_what_the_plan_says(self):
+        for outer in ({"every": 4}, {"every": 4, "fragments": 2, "delay": 1}):
+            for compression in ("none", "int4"):
+                payload, plan = self.payload_of_a_step([1, 1], "f32", {"comm": {"compression": compression, "groups": 2}, "outer": outer})
+                print(f"{outer} {compression}: {payload / 1e6:.4f} MB a step, {payload / plan['wire_bytes_per_step']:.4f} of the plan")
+                self.assertLess(payload, ALLOWED * plan["wire_bytes_per_step"])
+                self.assertGreater(payload, 0.98 * plan["wire_bytes_per_step"])
 
 
 if __name__ == "__main__":
