@@ -17,6 +17,7 @@ import ballast_side
 
 sys.path.insert(0, str(ballast_side.ROOT / "tests/system"))
 import hosts  # noqa: E402
+import jobs  # noqa: E402
 
 PORT, TURNS, STREAM_BYTES = 9753, 200, 1 << 24
 SINK = f"""
@@ -72,9 +73,14 @@ def stream(group):
             sink.wait()
 
 
+def variables():
+    """Hosts share the cores: no worker may be bound to the first one of each."""
+    return {**jobs.environment(), **ballast_side.variables(), "OMPI_MCA_hwloc_base_binding_policy": "none"}
+
+
 def bench(job, seconds, prefix):
     command = [*prefix, str(ballast_side.PROGRAM), "bench", "step", str(job), "--seconds", str(seconds), "compute.threads=1", "--json"]
-    done = subprocess.run(command, text=True, capture_output=True, env=ballast_side.variables(), timeout=ballast_side.LONGEST)
+    done = subprocess.run(command, text=True, capture_output=True, env=variables(), timeout=ballast_side.LONGEST)
     if done.returncode:
         raise ballast_side.RunFailed(f"{' '.join(command)}: {ballast_side.last_lines(done.stderr)}")
     return json.loads(done.stdout.strip().splitlines()[-1])

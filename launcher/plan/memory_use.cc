@@ -49,12 +49,17 @@ std::int64_t states_of(const JobConfig& config, const ParameterTable& parameters
 }
 
 // With comm.sharding = "gradients" or "values" the latest shard's buckets are summed and freed, also before the next
-// copy's turn; sums of earlier shards wait whole.
-std::int64_t gradient_bytes(const JobConfig& config, std::int64_t gradient, const Copies& copies,
+// copy's turn; sums of earlier shards wait whole. Some of the latest wait, too: the largest tensor's, which may be an
+// embedding that is complete only when backward is over, and those of neighbours that are not as far.
+std::int64_t gradient_bytes(const JobConfig& config, const ParameterTable& parameters, const Copies& copies,
                             const GradientParts& parts, std::int64_t bucket_bytes) {
+  const std::int64_t gradient = gradient_of(parameters);
   if (config.comm.sharding == "optimizer") return gradient * parts.buffers * copies.of_worker;
-  return std::min(gradient, share(gradient, copies.team.owners()) + bucket_bytes * kBucketsAhead) +
-         gradient * (parts.buffers - 1);
+  std::int64_t largest = 0;
+  for (const Parameter& parameter : parameters.all()) largest = std::max(largest, parameter.size * kElementBytes);
+  const std::int64_t latest = largest + bucket_bytes * kBucketsAhead;
+  if (parts.buffers > 1) return gradient * (parts.buffers - 1) + std::min(gradient, latest);
+  return std::min(gradient, share(gradient, copies.team.owners()) + latest);
 }
 
 /// Sums on their way to their owners: of a worker that owns a slice of every bucket and is as often the contact for
@@ -155,7 +160,7 @@ class Counter {
     const Ownership& team = copies_.team;
     const GradientParts parts = parts_of_copy(config_, copies_, who_);
     worker_.values = copies_.of_worker * values_of_node(config_, model_, team).bytes;
-    worker_.gradients = gradient_bytes(config_, gradient(), copies_, parts, bucket_bytes_);
+    worker_.gradients = gradient_bytes(config_, parameters_, copies_, parts, bucket_bytes_);
     worker_.optimizer = copies_.of_worker * share(states_of(config_, parameters_), team.owners());
     worker_.activations = model_.arena_bytes();
     const GradientCoding coding = config_.outer.every > 0 ? GradientCoding() : coding_of(config_.comm);

@@ -69,8 +69,10 @@ TEST(Plan, FreesGradientsWithTheirBuckets) {
   JobConfig config = small_job();
   config.comm.sharding = "gradients";
   config.comm.bucket_mib = 1e-6;
-  const std::int64_t ahead = make_plan(config, 8).memory.gradients - 4 * kWeights / 8;
-  EXPECT_EQ(ahead, 16);
+  config.model.hidden = {16, 16};
+  constexpr std::int64_t kAll = 4 * 3 * kWeights, kWaiting = 4 * 16 * 16 + 16;  // the largest tensor, 16 buckets
+  EXPECT_EQ(make_plan(config, 8).memory.gradients, kAll / 8 + kWaiting);
+  EXPECT_EQ(make_plan(config, 4).memory.gradients, kAll + kWaiting) << "beside the first shard's";
 }
 
 TEST(Plan, KeepsItsOwnValuesAndAWindowWhereTheyAreGathered) {
