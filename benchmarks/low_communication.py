@@ -7,21 +7,15 @@ Four runs, one worker of one thread on each host: with the settings of --outer t
 each; synchronous on the same links for a few steps; and synchronous to the end on one host, whose losses are those of any layout. Settings of --synchronous are for the last two.
 Rates leave out each run's first period and what follows its last step.
 """
-import argparse
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "system"))
-import hosts  # noqa: E402
-import jobs  # noqa: E402
+import slow_network
+from slow_network import hosts
 
-BALLAST = os.environ.get("BALLAST", str(ROOT / "build/bin/ballast"))
 OUTER = ["outer.every=50", "outer.fragments=4", "outer.delay=1", "comm.compression=int4"]
 
 
@@ -33,10 +27,8 @@ class Runs:
         """Those of the job's metrics.jsonl."""
         self.count += 1
         directory = self.folder / str(self.count)
-        command = [*prefix, BALLAST, "train", *self.words, f"job.dir={directory}", "compute.threads=1", "checkpoint.every=0", "log.progress=none", *settings]
-        result = subprocess.run([*map(str, command)], env=jobs.environment(), capture_output=True, text=True, cwd=ROOT)
-        if result.returncode != 0:
-            sys.exit(f"{command}: exit code {result.returncode}\n{result.stderr}")
+        slow_network.output_of([*prefix, slow_network.BALLAST, "train", *self.words, f"job.dir={directory}", "compute.threads=1", "checkpoint.every=0",
+                                "log.progress=none", *settings])
         return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -51,11 +43,7 @@ def last_loss(events):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hosts", type=int, default=2)
-    parser.add_argument("--rate", default="20mbit")
-    parser.add_argument("--delay-ms", type=float, default=0)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser = slow_network.parser_of_hosts(__doc__, count=2, rate="20mbit", steps=1500)
     parser.add_argument("--outer", nargs="*", default=[])
     parser.add_argument("--synchronous", nargs="*", default=[])
     parser.add_argument("job", nargs="+")

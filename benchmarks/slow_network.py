@@ -72,12 +72,17 @@ def peer_step_seconds(python, group, seconds):
     return max(json.loads(output.splitlines()[-1])["step_ms"] for output in outputs) / 1e3
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hosts", type=int, default=4)
-    parser.add_argument("--rate", default="1gbit")
+def parser_of_hosts(description, count, rate, steps):
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hosts", type=int, default=count)
+    parser.add_argument("--rate", default=rate)
     parser.add_argument("--delay-ms", type=float, default=0)
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=steps)
+    return parser
+
+
+def main():
+    parser = parser_of_hosts(__doc__, count=4, rate="1gbit", steps=12)
     parser.add_argument("--seconds", type=float, default=10, help="for the network alone")
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has PyTorch")
     parser.add_argument("job", nargs="*")
