@@ -4,6 +4,9 @@ import pathlib
 import shutil
 import subprocess
 
+HEADERS = 14 + 20 + 32  # of a frame: Ethernet, IP, TCP with timestamps
+SEGMENT = 1500 - (HEADERS - 14)  # payload of a full one
+
 
 def missing():
     """Why hosts cannot be played here, or an empty text."""
@@ -84,10 +87,16 @@ exec ip netns exec ballast-{os.getpid()}-$host unshare --uts sh -c "hostname $ho
         """By host: what has left through its link, in bytes of Ethernet frames."""
         return [int(self.run(host, "cat", "/sys/class/net/eth0/statistics/tx_bytes")) for host in range(self.count)]
 
-    def packets_sent(self):
-        """By host: (bytes of frames, frames). A frame that the kernel has not cut up yet counts as one."""
-        names = [f"/sys/class/net/eth0/statistics/tx_{what}" for what in ("bytes", "packets")]
-        return [tuple(map(int, self.run(host, "cat", *names).split())) for host in range(self.count)]
+    def payload_sent(self):
+        """By host: bytes without headers of Ethernet, IP and TCP, and without segments that TCP has sent again. A frame that the kernel has not cut up yet counts as one."""
+        return [self._payload_sent(host) for host in range(self.count)]
+
+    def _payload_sent(self, host):
+        frames = [f"/sys/class/net/eth0/statistics/tx_{what}" for what in ("bytes", "packets")]
+        sent, count, *lines = self.run(host, "cat", *frames, "/proc/net/snmp").split("\n")
+        names, numbers = (line.split() for line in lines if line.startswith("Tcp:"))
+        again = int(dict(zip(names, numbers))["RetransSegs"])
+        return int(sent) - HEADERS * int(count) - SEGMENT * again
 
     def run(self, host, *command):
         """The command's output, run on that host."""
