@@ -4,7 +4,8 @@
 plan_against_measurement.py JOB... [--hosts 1,2,4] [--rates 1gbit,200mbit] [--seconds 10]
 
 Rates of a worker come from `bench step` with as many workers on one host, those of a link from a plain TCP stream between two hosts: what is compared is the
-simulation, not how well somebody guessed the machine. Memory has what a tiny job takes beyond its plan added to it.
+simulation, not how well somebody guessed the machine. Memory is the most that a worker had resident; the prediction has added to it what another job of the same
+precision, with few weights and products large enough to fill the libraries' buffers, takes on as many hosts beyond its plan.
 """
 import argparse
 import json
@@ -12,6 +13,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import tomllib
 
 import ballast_side
 
@@ -20,6 +22,23 @@ import hosts  # noqa: E402
 import jobs  # noqa: E402
 
 PORT, TURNS, STREAM_BYTES = 9753, 200, 1 << 24
+PROBE = """[job]
+steps = 5
+[model]
+name = "mlp"
+features = 512
+hidden = [512, 512]
+classes = 10
+[precision]
+compute = "{precision}"
+[data]
+format = "synthetic"
+samples = {samples}
+validation = 0.0
+[batch]
+size = {samples}
+shards = {shards}
+"""
 SINK = f"""
 import socket
 server = socket.create_server(("", {PORT}))
@@ -104,26 +123,45 @@ def predict(job, count, rates, link):
     return ballast_side.ballast_json(["plan", job, *words], workers=0)
 
 
-def bytes_of_a_worker(job):
-    """Memory of a job alone beyond its plan: code, libraries, MPI."""
-    plan = ballast_side.ballast_json(["plan", job], workers=0)["memory_bytes"]
-    return bench(job, 1, ballast_side.mpirun(1))["node_bytes"] - (plan["total"] - plan["snapshot"])
+def most_resident(report):
+    return max(report["peak_bytes"])
 
 
-def row(job, count, rate, rates, seconds, base, folder):
+def planned_bytes(plan):
+    """No checkpoint is written here."""
+    return plan["memory_bytes"]["total"] - plan["memory_bytes"]["snapshot"]
+
+
+class Programs:
+    """What a worker takes beyond its plan: code, libraries and their buffers, MPI."""
+
+    def __init__(self, folder):
+        self.folder, self.found = pathlib.Path(folder), {}
+
+    def bytes(self, job, prefix, count):
+        precision = tomllib.loads(pathlib.Path(job).read_text()).get("precision", {}).get("compute", "f32")
+        if (precision, count) not in self.found:
+            probe = self.folder / f"probe-{precision}-{count}.toml"
+            probe.write_text(PROBE.format(precision=precision, samples=256 * count, shards=count))
+            self.found[precision, count] = most_resident(bench(probe, 1, prefix)) - planned_bytes(predict(probe, count, {}, None))
+        return self.found[precision, count]
+
+
+def row(job, count, rate, rates, seconds, programs, folder):
     """One line of the table."""
     if count == 1:
-        measured, link = bench(job, seconds, ballast_side.mpirun(1)), None
+        prefix, link = ballast_side.mpirun(1), None
+        measured, program = bench(job, seconds, prefix), programs.bytes(job, prefix, count)
     else:
         with hosts.Hosts(count, folder, rate=rate) as group:
-            link = stream(group)
-            measured = bench(job, seconds, group.mpirun([1] * count))
+            link, prefix = stream(group), group.mpirun([1] * count)
+            measured, program = bench(job, seconds, prefix), programs.bytes(job, prefix, count)
     plan = predict(job, count, rates, link)
     said, took = 1e3 * plan["forecast"]["step"]["seconds"], measured["step_ms"]["median"]
-    memory = base + plan["memory_bytes"]["total"] - plan["memory_bytes"]["snapshot"]  # no checkpoint is written here
+    resident, memory = most_resident(measured), program + planned_bytes(plan)
     spread = f"{measured['step_ms']['low']:.1f}..{measured['step_ms']['high']:.1f}"
     return [pathlib.Path(job).stem, str(count), rate if link else "-", f"{took:.1f} ({spread})", f"{said:.1f}", f"{said / took:.2f}",
-            f"{measured['node_bytes'] / 2**20:.1f}", f"{memory / 2**20:.1f}"]
+            f"{resident / 2**20:.1f}", f"{memory / 2**20:.1f}", f"{memory / resident:.2f}"]
 
 
 def main():
@@ -135,14 +173,14 @@ def main():
     chosen = parser.parse_args()
     if hosts.missing():
         sys.exit(hosts.missing())
-    print("| job | hosts | link | measured ms (low..high) | predicted ms | ratio | measured MiB | predicted MiB |\n|---|---|---|---|---|---|---|---|")
-    base = bytes_of_a_worker(ballast_side.ROOT / "examples/gpt_tiny.toml")
+    print("| job | hosts | link | measured ms (low..high) | predicted ms | ratio | measured MiB | predicted MiB | ratio |\n|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="ballast-plan-") as folder:
+        programs = Programs(folder)
         for job in chosen.jobs:
             for count in map(int, chosen.hosts.split(",")):
                 rates = rates_of_workers(job, chosen.seconds, count)
                 for rate in chosen.rates.split(",") if count > 1 else [None]:
-                    print("| " + " | ".join(row(job, count, rate, rates, chosen.seconds, base, folder)) + " |", flush=True)
+                    print("| " + " | ".join(row(job, count, rate, rates, chosen.seconds, programs, folder)) + " |", flush=True)
 
 
 if __name__ == "__main__":
