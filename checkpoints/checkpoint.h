@@ -141,8 +141,9 @@ void require_same_tensors(const Checkpoint& checkpoint, const std::vector<Tensor
 struct SaveResult {
   std::int64_t step = 0;
   bool ok = false;
-  std::string message;  ///< why not: rank, host, path and errno text
-  double seconds = 0.0;
+  std::string message;         ///< why not: rank, host, path and errno text
+  double seconds = 0.0;        ///< that the slowest worker's work took
+  double stall_seconds = 0.0;  ///< ... that training stood still for it, the longest of any worker
   std::int64_t bytes = 0;
 };
 

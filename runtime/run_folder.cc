@@ -96,6 +96,7 @@ void RunFolder::record_checkpoint(const SaveResult& result) {
                {"step", result.step},
                {"ok", result.ok},
                {"seconds", result.seconds},
+               {"stall_seconds", result.stall_seconds},
                {"bytes", result.bytes}};
   if (!result.ok) json["message"] = result.message;
   write_line(metrics_, json);

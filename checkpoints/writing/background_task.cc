@@ -1,5 +1,6 @@
 #include "checkpoints/writing/background_task.h"
 
+#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -25,6 +26,7 @@ void BackgroundTask::wait() {
 }
 
 void BackgroundTask::run(const Work& work, const std::stop_token& stop) {
+  const auto begin = std::chrono::steady_clock::now();
   try {
     report_.result = work(stop);
   } catch (const std::exception& error) {
@@ -33,6 +35,7 @@ void BackgroundTask::run(const Work& work, const std::stop_token& stop) {
   } catch (...) {
     report_.error = "failed without saying why";
   }
+  report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   done_.store(true, std::memory_order_release);
 }
 

@@ -12,6 +12,7 @@ namespace ballast {
 struct TaskReport {
   std::string error;  ///< empty: it succeeded
   std::string result;
+  double seconds = 0.0;  ///< that the work took
 };
 
 class BackgroundTask {

@@ -34,20 +34,60 @@ struct Save {
   std::string temporary;
   std::optional<Publication> publication;  // on rank 0 only
   Phase phase = Phase::kPrepare;
-  Clock::time_point begin = Clock::now();
+  double seconds = 0.0;  ///< of the phases behind us, of each its slowest worker's
+};
+
+/// How long training has stood still for a save: between begin() and end().
+class Stall {
+ public:
+  void begin() { since_ = Clock::now(); }
+  void end() {
+    total_ = seconds();
+    since_.reset();
+  }
+  void reset() {
+    total_ = 0.0;
+    begin();
+  }
+  [[nodiscard]] double seconds() const {
+    return total_ + (since_ ? std::chrono::duration<double>(Clock::now() - *since_).count() : 0.0);
+  }
+
+ private:
+  double total_ = 0.0;
+  std::optional<Clock::time_point> since_;
+};
+
+class Stalled {
+ public:
+  explicit Stalled(Stall& stall) : stall_(stall) { stall_.begin(); }
+  Stalled(const Stalled&) = delete;
+  Stalled& operator=(const Stalled&) = delete;
+  ~Stalled() { stall_.end(); }
+
+ private:
+  Stall& stall_;
 };
 
 // One worker's report about a phase.
 struct Report {
   std::string error, result;
-  double seconds = 0.0;  ///< since the start of the save
+  double seconds = 0.0, stall_seconds = 0.0;
 
-  [[nodiscard]] std::string packed() const { return pack({error, result, std::to_string(seconds)}); }
+  [[nodiscard]] std::string packed() const {
+    return pack({error, result, std::to_string(seconds), std::to_string(stall_seconds)});
+  }
   static Report unpacked(const std::string& text) {
     const std::vector<std::string> parts = unpack(text);
-    return {parts.at(0), parts.at(1), std::stod(parts.at(2))};
+    return {parts.at(0), parts.at(1), std::stod(parts.at(2)), std::stod(parts.at(3))};
   }
 };
+
+double slowest(const std::vector<Report>& reports, double Report::*seconds) {
+  double most = 0.0;
+  for (const Report& report : reports) most = std::max(most, report.*seconds);
+  return most;
+}
 
 // The first failure by rank, and how many more there are.
 std::string first_error(const std::vector<Report>& reports) {
@@ -91,7 +131,9 @@ class CheckpointWriter::Impl {
   void start(const std::vector<TensorSpec>& tensors, std::span<const ConstTensorPiece> pieces,
              const TrainingState& state, Backend& backend) {
     require_valid(tensors, state);
+    const Stalled stalled(stall_);
     if (save_) complete();
+    stall_.reset();
     agree_on_cover(tensors, pieces);
     save_.emplace();
     save_->step = state.step;
@@ -116,10 +158,12 @@ class CheckpointWriter::Impl {
   }
 
   void wait_for_reads() {
+    const Stalled stalled(stall_);
     if (save_ && save_->phase == Phase::kWrite && snapshot_.in_place()) task_.wait();
   }
 
   std::optional<SaveResult> poll() {
+    const Stalled stalled(stall_);
     if (results_.empty() && save_) {
       std::int64_t done = task_.done() ? 1 : 0;
       group_->all_reduce({&done, 1}, Reduction::kMin);
@@ -129,6 +173,7 @@ class CheckpointWriter::Impl {
   }
 
   std::optional<SaveResult> finish() {
+    const Stalled stalled(stall_);
     if (save_) complete();
     return next_result();
   }
@@ -172,6 +217,7 @@ class CheckpointWriter::Impl {
   std::optional<FileLayouts> layouts_;  // on rank 0: of the last save, mostly right for the next one
   Snapshot snapshot_;
   std::optional<Save> save_;  // the one under way
+  Stall stall_;               // by it
   BackgroundTask task_;       // last: it stops before what it uses goes
 };
 
@@ -250,12 +296,15 @@ std::string CheckpointWriter::Impl::take_snapshot(std::span<const ConstTensorPie
 void CheckpointWriter::Impl::advance() {
   task_.wait();
   const TaskReport& done = task_.report();
-  const double seconds = std::chrono::duration<double>(Clock::now() - save_->begin).count();
-  const Report mine{done.error.empty() ? "" : who() + ": " + done.error, done.result, seconds};
+  const Report mine{done.error.empty() ? "" : who() + ": " + done.error, done.result, done.seconds, stall_.seconds()};
   std::vector<Report> reports;
   for (const std::string& text : all_gather_strings(*group_, mine.packed())) reports.push_back(Report::unpacked(text));
 
-  SaveResult result{.step = save_->step, .message = first_error(reports), .seconds = reports.front().seconds};
+  save_->seconds += slowest(reports, &Report::seconds);
+  SaveResult result{.step = save_->step,
+                    .message = first_error(reports),
+                    .seconds = save_->seconds,
+                    .stall_seconds = slowest(reports, &Report::stall_seconds)};
   if (!result.message.empty()) {
     if (save_->publication) save_->publication->abandon();
     conclude(std::move(result));

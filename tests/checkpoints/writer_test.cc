@@ -64,6 +64,21 @@ TEST_F(Writer, WritesBehindTrainingOnSlowStorageAndTellsEveryWorkerAtTheSameStep
   EXPECT_EQ(told_at[0], told_at[2]);
 }
 
+TEST_F(Writer, CountsItsWorkAndNotTheStepsUntilItIsAskedAgain) {
+  alone(3, [&](CheckpointWriter& writer, Communicator& group) {
+    const auto begin = std::chrono::steady_clock::now();
+    job_.start(writer, group, 1);
+    std::optional<SaveResult> result;
+    do {
+      std::this_thread::sleep_for(milliseconds(200));
+      result = writer.poll();
+    } while (!result);
+    const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin;
+    EXPECT_GE(all.count(), 0.4);
+    EXPECT_LT(result->seconds + result->stall_seconds, all.count());
+  });
+}
+
 TEST_F(Writer, TheSnapshotIsOfTheMomentOfStart) {
   FaultyFileSystem slow(place_.path());
   run_workers(1, [&](Communicator& group) {
@@ -73,7 +88,10 @@ TEST_F(Writer, TheSnapshotIsOfTheMomentOfStart) {
     const ConstTensorPiece piece{0, 0, device_span(values)};
     writer.start({{"a", {10}}}, {&piece, 1}, ExampleJob::state(1), host_backend());
     std::fill(values.begin(), values.end(), 2.0F);
-    EXPECT_TRUE(writer.finish()->ok);
+    const auto result = writer.finish();
+    EXPECT_TRUE(result->ok);
+    EXPECT_GT(result->seconds, 0.0);
+    EXPECT_GT(result->stall_seconds, 0.5 * result->seconds) << "finish() waits for most of the work";
   });
   std::vector<float> back(10);
   const HostPiece piece{0, 0, back};
