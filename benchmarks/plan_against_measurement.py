@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Predictions of `ballast plan` beside what jobs take on 1, 2 and 4 hosts: network namespaces whose links are shaped. Needs root.
 
-plan_against_measurement.py JOB... [--hosts 1,2,4] [--rates 1gbit,200mbit] [--seconds 10]
+plan_against_measurement.py benchmarks/plan_jobs/*.toml [--hosts 1,2,4] [--rates 1gbit,200mbit] [--seconds 10]
 
 Rates of a worker come from `bench step` with as many workers on one host, those of a link from a plain TCP stream between two hosts: what is compared is the
 simulation, not how well somebody guessed the machine. Memory is the most that a worker had resident; the prediction has added to it what another job of the same
@@ -22,6 +22,7 @@ import hosts  # noqa: E402
 import jobs  # noqa: E402
 
 PORT, TURNS, STREAM_BYTES = 9753, 200, 1 << 24
+ANY_RATES = {"cluster.flops": 1e11, "cluster.memory_bandwidth": 1e10}  # memory does not depend on them
 PROBE = """[job]
 steps = 5
 [model]
@@ -143,7 +144,7 @@ class Programs:
         if (precision, count) not in self.found:
             probe = self.folder / f"probe-{precision}-{count}.toml"
             probe.write_text(PROBE.format(precision=precision, samples=256 * count, shards=count))
-            self.found[precision, count] = most_resident(bench(probe, 1, prefix)) - planned_bytes(predict(probe, count, {}, None))
+            self.found[precision, count] = most_resident(bench(probe, 1, prefix)) - planned_bytes(predict(probe, count, ANY_RATES, None))
         return self.found[precision, count]
 
 
