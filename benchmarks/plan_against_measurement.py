@@ -5,7 +5,7 @@ plan_against_measurement.py benchmarks/plan_jobs/*.toml [--hosts 1,2,4] [--rates
 
 Rates of a worker come from `bench step` with as many workers on one host, those of a link from a plain TCP stream between two hosts: what is compared is the
 simulation, not how well somebody guessed the machine. Memory is the most that a worker had resident; the prediction has added to it what another job of the same
-precision, with few weights and products large enough to fill the libraries' buffers, takes on as many hosts beyond its plan.
+precision, with few weights, takes on as many hosts beyond its plan.
 """
 import argparse
 import json
