@@ -5,6 +5,8 @@
 namespace ballast {
 namespace {
 
+constexpr std::int64_t kZeroElements = 1 << 20;
+
 double ordered_sum(const std::vector<double>& values) {
   double sum = 0.0;
   for (const double value : values) sum += value;
@@ -54,7 +56,7 @@ void Worker::compute_gradients(std::int64_t step, StepTotals& totals) {
   auto piece = pieces_.begin();
   for (int shard = mine.begin; shard < mine.end; ++shard) {
     const DeviceSpan gradients = gradients_.gradients(shard);
-    if (piece == pieces_.end() || piece->shard != shard) backend_.zero(gradients);  // an empty shard
+    if (piece == pieces_.end() || piece->shard != shard) zero_empty_shard(gradients);
     for (; piece != pieces_.end() && piece->shard == shard; ++piece) {
       const bool ends_shard = piece + 1 == pieces_.end() || (piece + 1)->shard != shard;
       compute_micro_batch(step, *piece, ends_shard, totals);
@@ -64,6 +66,15 @@ void Worker::compute_gradients(std::int64_t step, StepTotals& totals) {
   }
   if (pieces_.empty() && !next_pieces_.empty()) reader_.request(next_pieces_.front().indices);
   clock_.enter(Phase::kCommunication);
+}
+
+void Worker::zero_empty_shard(DeviceSpan gradients) {
+  for (std::int64_t end = gradients.size; end > 0;) {
+    const std::int64_t begin = std::max<std::int64_t>(0, end - kZeroElements);
+    backend_.zero(gradients.subspan(begin, end - begin));
+    gradients_.gradients_ready(begin);
+    end = begin;
+  }
 }
 
 void Worker::cut_step(std::int64_t step, std::vector<MicroBatch>& pieces) const {

@@ -43,6 +43,8 @@ class Worker {
     std::int64_t first = 0;  // position of its first sample in the global batch
     std::vector<std::int64_t> indices;
   };
+  /// Hands it over as backward would, from the end on, so that no more of it is there at a time.
+  void zero_empty_shard(DeviceSpan gradients);
   void cut_step(std::int64_t step, std::vector<MicroBatch>& pieces) const;
   void compute_micro_batch(std::int64_t step, const MicroBatch& piece, bool ends_shard, StepTotals& totals);
   void use_values(std::span<const ElementRange> now, std::span<const ElementRange> next);
