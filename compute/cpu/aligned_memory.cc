@@ -23,7 +23,9 @@ void* allocate_aligned(std::int64_t bytes) {
   require(bytes >= 0 && bytes <= std::numeric_limits<std::int64_t>::max() - kHugePage,
           "memory of a negative or impossible size was asked for");
   const std::int64_t alignment = bytes >= kHugeFrom ? kHugePage : kPage;
-  const std::int64_t rounded = std::max(alignment, (bytes + alignment - 1) / alignment * alignment);
+  // Sizes are rounded to small pages, so behind its last whole huge page a block has no more than was asked for. That a
+  // size need not be a multiple of the alignment: C17 (DR 460).
+  const std::int64_t rounded = std::max(kPage, (bytes + kPage - 1) / kPage * kPage);
   void* memory = std::aligned_alloc(static_cast<std::size_t>(alignment), static_cast<std::size_t>(rounded));
   if (memory == nullptr) {
     throw Error("cannot allocate " + std::to_string(bytes) + " bytes (" + std::to_string(bytes >> 20) +

@@ -14,9 +14,10 @@ namespace ballast {
 namespace {
 
 constexpr std::int64_t kBucketsAhead = 16;  // of comm/split/node_allreduce.cc
+constexpr std::int64_t kReadAhead = 2;      // buffers of runtime/prefetcher.h
 constexpr std::int64_t kElementBytes = 4;
 
-constexpr std::array<MemoryPurpose, 11> kPurposes = {{
+constexpr std::array<MemoryPurpose, 12> kPurposes = {{
     {"values", "values", "", true, &MemoryUse::values},
     {"outer_values", "outer values", "what the copies are brought together into", false, &MemoryUse::outer_values},
     {"gradients", "gradients", "", true, &MemoryUse::gradients},
@@ -26,6 +27,7 @@ constexpr std::array<MemoryPurpose, 11> kPurposes = {{
     {"errors", "coding errors", "what codes have left out", false, &MemoryUse::errors},
     {"decoded", "decoded sums", "a slice for each group", false, &MemoryUse::decoded},
     {"activations", "activations", "", true, &MemoryUse::activations},
+    {"samples", "samples", "of this micro-batch and the next", true, &MemoryUse::samples},
     {"exchange", "messages", "between nodes", false, &MemoryUse::exchange},
     {"snapshot", "checkpoint copy", "of its share, while a checkpoint is written", true, &MemoryUse::snapshot},
 }};
@@ -37,6 +39,11 @@ std::int64_t part(std::int64_t bytes, double of_all) {
 
 std::int64_t gradient_of(const ParameterTable& parameters) { return parameters.flat_size() * kElementBytes; }
 std::int64_t trained_of(const ParameterTable& parameters) { return parameters.trained_elements() * kElementBytes; }
+
+/// Of a Samples: f32 features or i32 tokens, and i32 targets.
+std::int64_t sample_bytes(const InputSpec& input) {
+  return (input.sample.elements() + input.targets_per_sample) * kElementBytes;
+}
 
 std::int64_t weights_of(const ParameterTable& parameters) {
   std::int64_t bytes = 0;
@@ -163,6 +170,7 @@ class Counter {
     worker_.gradients = gradient_bytes(config_, parameters_, copies_, parts, bucket_bytes_);
     worker_.optimizer = copies_.of_worker * share(states_of(config_, parameters_), team.owners());
     worker_.activations = model_.arena_bytes();
+    worker_.samples = kReadAhead * model_.max_samples() * sample_bytes(model_.input());
     const GradientCoding coding = config_.outer.every > 0 ? GradientCoding() : coding_of(config_.comm);
     const std::vector<Block> blocks = blocks_of(parameters_);
     add_sums({blocks, team, parts, coding}, cut_loads(blocks, bucket_bytes_, team, coding));

@@ -22,6 +22,7 @@ struct MemoryUse {
   std::int64_t errors = 0;       ///< what codes have left out
   std::int64_t decoded = 0;      ///< sums of the groups for a slice, and one on its way into a code and back
   std::int64_t activations = 0;
+  std::int64_t samples = 0;   ///< micro-batches on the host: this one and the next
   std::int64_t exchange = 0;  ///< messages between nodes
   std::int64_t snapshot = 0;  ///< the copy that a checkpoint is written from
 

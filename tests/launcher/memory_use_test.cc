@@ -40,8 +40,7 @@ namespace {
 
 constexpr int kShards = 8;
 
-/// 88 thousand weights in two buckets of 16 layers each, which workers share evenly. No buffer is so large that huge
-/// pages round it up.
+/// 88 thousand weights in two buckets of 16 layers each, which workers share evenly.
 JobConfig job(const std::string& compression, std::int64_t groups) {
   JobConfig config;
   config.model.features = 52;
@@ -80,6 +79,7 @@ JobMemory planned(const JobConfig& config, const Ownership& who) {
   const auto workers = static_cast<int>(who.workers());
   Model model = build_model(config.model, dtype_named(config.precision.compute), cut_batch(config, workers).micro);
   JobMemory memory = count_memory(config, model, who);
+  memory.worker.samples = memory.node.samples = 0;  // read when the first step is computed
   if (config.outer.every == 0) return memory;
   const std::int64_t gradient = 4 * model.parameters().flat_size();
   const Copies copies = lay_out_copies(config, kShards, who);

@@ -37,7 +37,7 @@ TEST(Plan, CountsBytesOfOneWorker) {
   EXPECT_FALSE(plan.values_shared);
   EXPECT_GE(plan.flops_per_step, 32 * 2.0 * 2 * 256);
   EXPECT_EQ(plan.memory.total(), plan.memory.values + plan.memory.gradients + plan.memory.optimizer +
-                                     plan.memory.activations + plan.memory.snapshot);
+                                     plan.memory.activations + plan.memory.samples + plan.memory.snapshot);
 }
 
 TEST(Plan, SharesStateAndTrafficAmongWorkers) {
