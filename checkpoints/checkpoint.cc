@@ -45,6 +45,13 @@ std::string directory_name(const std::string& directory) {
   return end == std::string::npos ? "" : directory.substr(begin, end + 1 - begin);
 }
 
+template <typename Piece>
+std::vector<Piece> in_order_of_the_files(std::span<const Piece> pieces) {
+  std::vector<Piece> sorted(pieces.begin(), pieces.end());
+  std::ranges::sort(sorted, {}, [](const Piece& piece) { return std::pair(piece.tensor, piece.begin); });
+  return sorted;
+}
+
 }  // namespace
 
 Checkpoint::Checkpoint(FileSystem& files, const std::string& directory, std::string manifest_text,
@@ -152,10 +159,32 @@ void Checkpoint::read_segment(OpenFiles& files, const Segment& segment, std::spa
                   std::to_string(segment.begin) + " to " + std::to_string(segment.end) + ", has another digest");
 }
 
+/// The latest segment of which a piece wanted only a part: the next piece may want the rest.
+class Checkpoint::HeldSegment {
+ public:
+  HeldSegment(const Checkpoint& checkpoint, OpenFiles& files) : checkpoint_(checkpoint), files_(files) {}
+  /// Elements [begin, end) of the tensor that `s` is of; they lie in `s`.
+  std::span<const float> part(const Segment& s, std::int64_t begin, std::int64_t end) {
+    if (held_ != &s) {
+      held_ = nullptr;
+      values_.resize(static_cast<std::size_t>(s.end - s.begin));
+      checkpoint_.read_segment(files_, s, values_);
+      held_ = &s;
+    }
+    return std::span(values_).subspan(static_cast<std::size_t>(begin - s.begin), static_cast<std::size_t>(end - begin));
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+  OpenFiles& files_;
+  const Segment* held_ = nullptr;
+  std::vector<float> values_;
+};
+
 void Checkpoint::read(std::span<const HostPiece> pieces) const {
   OpenFiles files(*this);
-  std::vector<float> whole;  // a segment of which only a part is wanted
-  for (const HostPiece& piece : pieces) {
+  HeldSegment held(*this, files);
+  for (const HostPiece& piece : in_order_of_the_files(pieces)) {
     const auto size = static_cast<std::int64_t>(piece.values.size());
     const std::int64_t end = piece.begin + size;
     for (const Segment& s : segments_of(piece.tensor, piece.begin, size)) {
@@ -165,11 +194,8 @@ void Checkpoint::read(std::span<const HostPiece> pieces) const {
                                           static_cast<std::size_t>(s.end - s.begin)));
         continue;
       }
-      whole.resize(static_cast<std::size_t>(s.end - s.begin));
-      read_segment(files, s, whole);
-      const std::int64_t from = std::max(s.begin, piece.begin), to = std::min(s.end, end);
-      std::copy(whole.begin() + (from - s.begin), whole.begin() + (to - s.begin),
-                piece.values.begin() + (from - piece.begin));
+      const std::int64_t from = std::max(s.begin, piece.begin);
+      std::ranges::copy(held.part(s, from, std::min(s.end, end)), piece.values.begin() + (from - piece.begin));
     }
   }
 }
@@ -185,16 +211,12 @@ void Checkpoint::read(std::span<const TensorPiece> pieces, Backend& backend) con
     return read(in_place);
   }
   OpenFiles files(*this);
-  std::vector<float> whole;
-  for (const TensorPiece& piece : pieces) {
+  HeldSegment held(*this, files);
+  for (const TensorPiece& piece : in_order_of_the_files(pieces)) {
     for (const Segment& s : segments_of(piece.tensor, piece.begin, piece.values.size)) {
-      whole.resize(static_cast<std::size_t>(s.end - s.begin));
-      read_segment(files, s, whole);
       const std::int64_t from = std::max(s.begin, piece.begin), to = std::min(s.end, piece.begin + piece.values.size);
-      const auto wanted =
-          std::span(whole).subspan(static_cast<std::size_t>(from - s.begin), static_cast<std::size_t>(to - from));
-      backend.upload(std::as_bytes(wanted), piece.values.subspan(from - piece.begin, to - from));
-      backend.synchronize();  // `whole` is filled again
+      backend.upload(std::as_bytes(held.part(s, from, to)), piece.values.subspan(from - piece.begin, to - from));
+      backend.synchronize();  // its memory is filled again
     }
   }
 }

@@ -1,4 +1,4 @@
-// Defines: TensorSpec, TensorPiece, ConstTensorPiece, HostPiece, TrainingState, Checkpoint, find/open,
+// Defines: TensorSpec, TensorPiece, ConstTensorPiece, HostPiece, TrainingState, Soundness, Checkpoint, find/open/read,
 // CheckpointWriter. The format is in FORMAT.md.
 //
 // This room sees named tensors and ranges of their elements: no layers, no optimizers. All stored tensors are f32.
@@ -62,6 +62,12 @@ struct TrainingState {
   std::map<std::string, std::string> texts;  ///< runtime's own: data fingerprint, ...
 };
 
+/// How far rank 0 looks into a checkpoint before it is chosen.
+enum class Soundness : std::uint8_t {
+  kOpens,     ///< as Checkpoint::open; tensors are looked at when they are read
+  kVerified,  ///< as Checkpoint::verify: all of it is read
+};
+
 /// A published checkpoint whose manifest has been read and checked.
 class Checkpoint {
  public:
@@ -75,7 +81,8 @@ class Checkpoint {
   [[nodiscard]] const std::vector<TensorSpec>& tensors() const { return tensors_; }
   [[nodiscard]] std::int64_t bytes() const;  ///< of all files
 
-  /// Fills the pieces and checks the digest of every segment they touch. DataError names file and tensor.
+  /// Fills the pieces, in any order, and checks the digest of every segment they touch, which is read once. DataError
+  /// names file and tensor.
   void read(std::span<const HostPiece> pieces) const;
   /// The same into memory of `backend`: in place where the host may write there, otherwise a segment at a time.
   void read(std::span<const TensorPiece> pieces, Backend& backend) const;
@@ -100,7 +107,7 @@ class Checkpoint {
 
  private:
   friend std::optional<Checkpoint> newest_checkpoint(FileSystem&, Communicator&, const std::string&,
-                                                     std::vector<std::string>&);
+                                                     std::vector<std::string>&, Soundness, std::int64_t);
   friend class Publication;  // looks, without HDF5, at a checkpoint that is there already
   static Checkpoint open_unparsed(FileSystem& files, const std::string& directory);
   // From the bytes of the manifest and the state: touches no file.
@@ -108,6 +115,7 @@ class Checkpoint {
   [[nodiscard]] std::string pack() const;  ///< what another worker needs to build the same Checkpoint
   void check_structure(bool parse) const;
   class OpenFiles;
+  class HeldSegment;
   [[nodiscard]] std::span<const Segment> segments_of(int tensor, std::int64_t begin, std::int64_t size) const;
   void read_segment(OpenFiles& files, const Segment& segment, std::span<float> values) const;
   [[nodiscard]] std::string path_of(TensorFile file) const;
@@ -130,12 +138,17 @@ void require_same_tensors(const Checkpoint& checkpoint, const std::vector<Tensor
 [[nodiscard]] std::vector<std::int64_t> list_checkpoints(FileSystem& files, const std::string& directory);
 [[nodiscard]] std::string checkpoint_name(std::int64_t step);
 
-/// Collective. Rank 0 opens the newest sound checkpoint and every rank gets the same one; damaged ones are skipped and
-/// described in `warnings`. nullopt only when there is none at all; DataError when there are some and all are damaged:
-/// training must not silently start afresh.
+/// Collective. Rank 0 chooses the newest sound checkpoint of a step below `before` and every rank gets the same one;
+/// damaged ones are skipped and described in `warnings`. nullopt only when there is none at all; DataError when there
+/// are some and none is sound: training must not silently start afresh.
 [[nodiscard]] std::optional<Checkpoint> newest_checkpoint(FileSystem& files, Communicator& group,
                                                           const std::string& directory,
-                                                          std::vector<std::string>& warnings);
+                                                          std::vector<std::string>& warnings, Soundness soundness,
+                                                          std::int64_t before = kMaxStep + 1);
+/// Collective. Every rank reads its pieces. Returns what was wrong with the checkpoint, as the first rank that met
+/// something tells it, on every rank; empty: nothing.
+[[nodiscard]] std::string read_together(const Checkpoint& checkpoint, std::span<const TensorPiece> pieces,
+                                        Backend& backend, Communicator& group);
 
 /// Result of one save, the same on every rank.
 struct SaveResult {

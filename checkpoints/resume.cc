@@ -1,4 +1,5 @@
-// Implements list_checkpoints, newest_checkpoint and require_same_tensors: which checkpoint a job goes on from.
+// Implements list_checkpoints, newest_checkpoint, read_together and require_same_tensors: which checkpoint a job goes
+// on from.
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -12,15 +13,15 @@
 namespace ballast {
 namespace {
 
-// Full digests, so that a damaged one is passed over here and not met by some worker later. DataError when there are
-// checkpoints and none is sound.
+// `warnings` hold what is known of those from `before` on.
 std::optional<Checkpoint> newest_sound(FileSystem& files, const std::string& directory,
-                                       std::vector<std::string>& warnings) {
+                                       std::vector<std::string>& warnings, Soundness soundness, std::int64_t before) {
   const std::vector<std::int64_t> steps = list_checkpoints(files, directory);
   for (const std::int64_t step : steps) {
+    if (step >= before) continue;
     try {
       Checkpoint checkpoint = Checkpoint::open(files, directory + "/" + checkpoint_name(step));
-      checkpoint.verify();
+      if (soundness == Soundness::kVerified) checkpoint.verify();
       return checkpoint;
     } catch (const Error& error) {
       if (error.code() == ExitCode::kVersion) throw;
@@ -50,13 +51,14 @@ std::vector<std::int64_t> list_checkpoints(FileSystem& files, const std::string&
 }
 
 std::optional<Checkpoint> newest_checkpoint(FileSystem& files, Communicator& group, const std::string& directory,
-                                            std::vector<std::string>& warnings) {
+                                            std::vector<std::string>& warnings, Soundness soundness,
+                                            std::int64_t before) {
   std::optional<Checkpoint> mine;
-  std::vector<std::string> found;
+  std::vector<std::string> found = warnings;
   std::string message;
   if (group.rank() == 0) {
     try {
-      mine = newest_sound(files, directory, found);
+      mine = newest_sound(files, directory, found, soundness, before);
       const auto outcome = mine ? Outcome::kFound : Outcome::kNone;
       message = pack({std::string(1, static_cast<char>(outcome)), mine ? mine->pack() : "", pack(found)});
     } catch (const Error& error) {
@@ -72,11 +74,26 @@ std::optional<Checkpoint> newest_checkpoint(FileSystem& files, Communicator& gro
     if (code == ExitCode::kData) throw DataError(parts.at(2));
     throw Error(parts.at(2), code);
   }
-  for (const std::string& warning : unpack(parts.at(2))) warnings.push_back(warning);
+  warnings = unpack(parts.at(2));
   if (outcome == Outcome::kNone) return std::nullopt;
   if (mine) return mine;
   std::vector<std::string> packed = unpack(parts.at(1));
   return Checkpoint(files, packed.at(0), std::move(packed.at(1)), packed.at(2));
+}
+
+std::string read_together(const Checkpoint& checkpoint, std::span<const TensorPiece> pieces, Backend& backend,
+                          Communicator& group) {
+  std::string mine;
+  try {
+    checkpoint.read(pieces, backend);
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::kData && error.code() != ExitCode::kIo) throw;
+    mine = error.what();
+  }
+  for (const std::string& text : all_gather_strings(group, mine)) {
+    if (!text.empty()) return text;
+  }
+  return {};
 }
 
 void require_same_tensors(const Checkpoint& checkpoint, const std::vector<TensorSpec>& expected) {

@@ -21,7 +21,7 @@ Checkpoint open_checkpoint(Communicator& world, const std::string& path) {
   const std::optional<std::string> folder = checkpoints_folder(files, path);
   if (!folder) return Checkpoint::open(files, find_checkpoint(files, path));
   std::vector<std::string> warnings;
-  std::optional<Checkpoint> newest = newest_checkpoint(files, world, *folder, warnings);
+  std::optional<Checkpoint> newest = newest_checkpoint(files, world, *folder, warnings, Soundness::kVerified);
   for (const std::string& text : warnings) warn(world, text);
   if (!newest) throw DataError(*folder + ": holds no checkpoint");
   return std::move(*newest);

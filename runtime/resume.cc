@@ -61,7 +61,7 @@ std::optional<Checkpoint> find_resume_point(FileSystem& files, Communicator& wor
     }
     return std::nullopt;
   }
-  std::optional<Checkpoint> newest = newest_checkpoint(files, world, own, warnings);
+  std::optional<Checkpoint> newest = newest_checkpoint(files, world, own, warnings, Soundness::kOpens);
   if (resume == "auto") return newest;
   const std::string path = directory_asked_for(resume);
   if (newest) {
@@ -70,10 +70,21 @@ std::optional<Checkpoint> find_resume_point(FileSystem& files, Communicator& wor
   }
   if (is_checkpoint(path)) return Checkpoint::open(files, path);
   for (const std::string& folder : {path + "/checkpoints", path}) {
-    newest = newest_checkpoint(files, world, folder, warnings);
+    newest = newest_checkpoint(files, world, folder, warnings, Soundness::kOpens);
     if (newest) return newest;
   }
   throw DataError("job.resume = \"" + resume + "\": there is no checkpoint");
+}
+
+Checkpoint older_resume_point(FileSystem& files, Communicator& world, const JobConfig& config,
+                              const Checkpoint& damaged, const std::string& damage,
+                              std::vector<std::string>& warnings) {
+  const std::filesystem::path path(damaged.directory());
+  const std::string asked_for = directory_asked_for(config.job.resume);
+  if (is_checkpoint(asked_for) && names(asked_for, path)) throw DataError(damage);
+  warnings.push_back("checkpoint of step " + std::to_string(damaged.step()) + " is passed over: " + damage);
+  // There is one at least, so that where none is sound this throws.
+  return *newest_checkpoint(files, world, path.parent_path().string(), warnings, Soundness::kOpens, damaged.step());
 }
 
 void Continuity::write_to(TrainingState& state) const {

@@ -1,4 +1,5 @@
-// Defines: find_resume_point, require_continuable: where a start begins, and whether it may.
+// Defines: find_resume_point, older_resume_point, Continuity, require_continuable: where a start begins, and whether it
+// may.
 #pragma once
 
 #include <optional>
@@ -11,11 +12,17 @@
 
 namespace ballast {
 
-/// Collective. The checkpoint that job.resume asks for; nullopt for a fresh start. Damaged newer ones that were passed
-/// over are described in `warnings`. Throws DataError when there are checkpoints but none is sound, and ConfigError
+/// Collective. The checkpoint that job.resume asks for; nullopt for a fresh start. Newer ones that do not open and were
+/// passed over are described in `warnings`. Throws DataError when there are checkpoints but none opens, and ConfigError
 /// when resume = "never" would write over checkpoints that are there.
 [[nodiscard]] std::optional<Checkpoint> find_resume_point(FileSystem& files, Communicator& world,
                                                           const JobConfig& config, std::vector<std::string>& warnings);
+
+/// Collective. The one before `damaged`, of which `damage` says what is wrong with it; `warnings` get to say that it,
+/// and what else, was passed over. Throws DataError where there is none, and where job.resume asks for this very one.
+[[nodiscard]] Checkpoint older_resume_point(FileSystem& files, Communicator& world, const JobConfig& config,
+                                            const Checkpoint& damaged, const std::string& damage,
+                                            std::vector<std::string>& warnings);
 
 /// Facts a checkpoint's bits depend on, beside its tensors. Written into TrainingState and compared on resume.
 struct Continuity {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <sstream>
 
 #include "runtime/early_stopping.h"
@@ -54,6 +55,7 @@ class Trainer {
 
  private:
   void begin();
+  void load_resume_point();
   void begin_step();
   [[nodiscard]] unsigned flags() const;
   [[nodiscard]] bool evaluation_due() const;
@@ -74,6 +76,8 @@ class Trainer {
   const JobConfig& config_;
   std::string config_text_;
   Communicator& world_;
+  Observer& observer_;
+  FileSystem& files_;
   FlightRecorder& recorder_;
   Setup setup_;
   StopSignals signals_;
@@ -83,7 +87,7 @@ class Trainer {
   TrainingParts parts_;
   std::int64_t step_ = 0, first_step_ = 0;
   CheckpointWriter writer_;
-  Reporter reporter_;
+  std::optional<Reporter> reporter_;  ///< when it is known where training begins
   EarlyStopping early_;
   StepTotals totals_;
   double loss_ = 0.0;  // of the latest step
@@ -98,13 +102,14 @@ Trainer::Trainer(const JobConfig& config, std::string config_text, Supervision& 
     : config_(config),
       config_text_(std::move(config_text)),
       world_(supervision.world()),
+      observer_(observer),
+      files_(files),
       recorder_(supervision.recorder()),
       setup_(std::move(setup)),
       parts_(config, setup_.layout, world_, std::move(setup_.backend)),
       writer_(files, world_,
               {checkpoint_folder(config), static_cast<int>(config.checkpoint.keep), config.checkpoint.background,
                config.checkpoint.copy}),
-      reporter_(observer, run_folder(), parts_.model.parameters(), reporter_options()),
       early_(config.evaluate.patience),
       totals_(setup_.layout.shards) {
   parts_.clock.record_in(recorder_);
@@ -115,10 +120,10 @@ RunResult Trainer::run() {
   bool stopped = false;
   while (step_ < parts_.total_steps && !stopped && !early_.stop()) {
     begin_step();
-    const bool statistics = reporter_.wants_statistics(step_ + 1);
+    const bool statistics = reporter_->wants_statistics(step_ + 1);
     const StepOutcome outcome = take_step(statistics);
-    reporter_.step(step_, loss_, outcome, parts_.plan.batch_size(step_ - 1), parts_.clock.take());
-    if (statistics) reporter_.statistics(step_, parts_.replica().coordinator.statistics());
+    reporter_->step(step_, loss_, outcome, parts_.plan.batch_size(step_ - 1), parts_.clock.take());
+    if (statistics) reporter_->statistics(step_, parts_.replica().coordinator.statistics());
     if (evaluation_due()) validate();
     if (meeting_due()) report_save(writer_.poll());
     if (outcome.save || checkpoint_due()) save();
@@ -154,22 +159,34 @@ void Trainer::begin() {
   require_same_facts(world_, {{"model", layout_digest(parts_.model.parameters())},
                               {"training data", parts_.data.train->fingerprint()},
                               {"validation data", parts_.data.validation->fingerprint()}});
-  for (const std::string& text : setup_.warnings) reporter_.warning(text);
-  reporter_.start(summary());
-  if (!parts_.buckets.note.empty()) reporter_.notice(parts_.buckets.note);
-  if (const std::string note = parts_.replica().reduction->note(); !note.empty()) reporter_.notice(note);
+  if (setup_.resume) load_resume_point();
+  reporter_.emplace(observer_, run_folder(), parts_.model.parameters(), reporter_options());
+  for (const std::string& text : setup_.warnings) reporter_->warning(text);
+  reporter_->start(summary());
+  if (!parts_.buckets.note.empty()) reporter_->notice(parts_.buckets.note);
+  if (const std::string note = parts_.replica().reduction->note(); !note.empty()) reporter_->notice(note);
   if (!setup_.resume) {
     parts_.initialise(static_cast<std::uint64_t>(config_.job.seed));
     return;
   }
+  reporter_->notice("resumed from step " + std::to_string(step_) + " (" + setup_.resume->directory() + ")");
+}
+
+// Every byte is read once: whether a checkpoint is sound is seen while it is loaded. Where it isn't, the one before is.
+void Trainer::load_resume_point() {
+  std::vector<std::string> passed_over;
+  while (true) {
+    require_continuable(setup_.resume->state(), continuity());
+    const std::string damage = parts_.load(*setup_.resume, world_);
+    if (damage.empty()) break;
+    setup_.resume = older_resume_point(files_, world_, config_, *setup_.resume, damage, passed_over);
+  }
+  setup_.warnings.insert(setup_.warnings.end(), passed_over.begin(), passed_over.end());
   const Checkpoint& from = *setup_.resume;
-  require_continuable(from.state(), continuity());
-  parts_.load(from);
   step_ = first_step_ = saved_step_ = from.step();
   early_.read_from(from.state());
   writer_.pin("resumed", step_);
   if (early_.active() && early_.best_step() > 0) writer_.pin("best", early_.best_step());
-  reporter_.notice("resumed from step " + std::to_string(step_) + " (" + from.directory() + ")");
 }
 
 // Workers may start at different times: files are opened, kernels are made and memory is touched.
@@ -202,7 +219,7 @@ bool Trainer::checkpoint_due() const {
 
 /// Behind a step: whether all workers tell each other what they know. Always, unless groups train copies of their own.
 bool Trainer::meeting_due() const {
-  return !parts_.outer || reporter_.wants_step(step_) || evaluation_due() || checkpoint_due();
+  return !parts_.outer || reporter_->wants_step(step_) || evaluation_due() || checkpoint_due();
 }
 
 void Trainer::validate() {
@@ -213,7 +230,7 @@ void Trainer::validate() {
                          config_.evaluate.batches * config_.batch.size, world_);
   if (parts_.outer) parts_.outer->give_back();
   evaluated_step_ = step_;
-  reporter_.evaluation(step_, evaluation_);
+  reporter_->evaluation(step_, evaluation_);
   if (early_.improved(step_, evaluation_.loss) && early_.active()) writer_.pin("best", step_);
 }
 
@@ -232,13 +249,13 @@ void Trainer::save() {
 void Trainer::report_save(const std::optional<SaveResult>& result) {
   if (!result) return;
   save_failure_ = result->ok ? "" : result->message;
-  reporter_.checkpoint(*result);
+  reporter_->checkpoint(*result);
 }
 
 RunResult Trainer::finish(bool stopped) {
   if (!stopped) validate();
   if (!stopped && early_.stop()) {
-    reporter_.notice("stopped early: no better validation loss since step " + std::to_string(early_.best_step()));
+    reporter_->notice("stopped early: no better validation loss since step " + std::to_string(early_.best_step()));
   }
   save();
   const SlowPhase slow(recorder_, "save", kSlowPatience);
@@ -248,8 +265,8 @@ RunResult Trainer::finish(bool stopped) {
                 ExitCode::kIo);
   }
   if (stopped)
-    reporter_.notice("stopped after step " + std::to_string(step_) +
-                     ", checkpoint saved: run the same command to go on");
+    reporter_->notice("stopped after step " + std::to_string(step_) +
+                      ", checkpoint saved: run the same command to go on");
   RunResult result{.code = stopped ? ExitCode::kStopped : ExitCode::kOk, .step = step_, .loss = loss_};
   if (evaluated_step_ >= 0) {
     result.validation_loss = evaluation_.loss;

@@ -91,11 +91,13 @@ std::vector<TensorPiece> TrainingParts::pieces() const {
   return tensors.numbered(pieces);
 }
 
-void TrainingParts::load(const Checkpoint& checkpoint) {
+std::string TrainingParts::load(const Checkpoint& checkpoint, Communicator& world) {
   require_same_tensors(checkpoint, tensors.specs());
-  checkpoint.read(pieces(), *backend);
+  std::string damage = read_together(checkpoint, pieces(), *backend, world);
+  if (!damage.empty()) return damage;
   for (const auto& replica : replicas) replica->coordinator.loaded();
   if (outer) outer->loaded(checkpoint.state());
+  return {};
 }
 
 }  // namespace ballast

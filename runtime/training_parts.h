@@ -36,8 +36,9 @@ struct TrainingParts {
   void initialise(std::uint64_t seed);
   /// My part of everything that a checkpoint holds as tensors, in the live memory. With [outer]: behind settle().
   [[nodiscard]] std::vector<TensorPiece> pieces() const;
-  /// Collective. Fills the pieces and publishes the values. DataError where the checkpoint has other tensors.
-  void load(const Checkpoint& checkpoint);
+  /// Collective. Fills the pieces and publishes the values. Returns what is wrong with the checkpoint's bytes, the same
+  /// on every worker; empty: nothing. DataError where the checkpoint has other tensors.
+  [[nodiscard]] std::string load(const Checkpoint& checkpoint, Communicator& world);
 
   std::unique_ptr<Backend> backend;
   Model model;

@@ -162,7 +162,7 @@ TEST_F(Damage, TheOneBeforeIsUsedWithAWarningOnEveryWorkerAndTheDamagedOneStays)
   std::atomic<int> right = 0;
   run_workers(3, [&](Communicator& group) {
     std::vector<std::string> warnings;
-    const auto found = newest_checkpoint(real_file_system(), group, place_.path(), warnings);
+    const auto found = newest_checkpoint(real_file_system(), group, place_.path(), warnings, Soundness::kVerified);
     EXPECT_TRUE(found.has_value());
     EXPECT_THAT(warnings, testing::ElementsAre(testing::AllOf(testing::HasSubstr("step 6 is passed over"),
                                                               testing::HasSubstr("weights.h5"))));
@@ -180,7 +180,7 @@ TEST_F(Damage, AllDamagedIsAnErrorOnEveryWorkerAndNeverAFreshStart) {
   run_workers(3, [&](Communicator& group) {
     std::vector<std::string> warnings;
     try {
-      static_cast<void>(newest_checkpoint(real_file_system(), group, place_.path(), warnings));
+      static_cast<void>(newest_checkpoint(real_file_system(), group, place_.path(), warnings, Soundness::kVerified));
     } catch (const DataError& error) {
       EXPECT_THAT(error.what(), testing::HasSubstr("no checkpoint of the 2 here is sound"));
       ++refused;

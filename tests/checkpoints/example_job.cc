@@ -140,8 +140,9 @@ std::string fault_of(FileSystem& files, const ExampleJob& job, const std::string
 
 std::optional<Checkpoint> newest_alone(const std::string& directory, std::vector<std::string>& warnings) {
   std::optional<Checkpoint> found;
-  run_workers(1,
-              [&](Communicator& group) { found = newest_checkpoint(real_file_system(), group, directory, warnings); });
+  run_workers(1, [&](Communicator& group) {
+    found = newest_checkpoint(real_file_system(), group, directory, warnings, Soundness::kVerified);
+  });
   return found;
 }
 

@@ -44,7 +44,7 @@ TEST(WriterMpi, SavesBehindTrainingAndLoadsOnEveryRank) {
   EXPECT_GT(result->bytes, 9900000);
 
   std::vector<std::string> warnings;
-  const auto checkpoint = newest_checkpoint(real_file_system(), group, place.path(), warnings);
+  const auto checkpoint = newest_checkpoint(real_file_system(), group, place.path(), warnings, Soundness::kVerified);
   EXPECT_TRUE(checkpoint.has_value());
   EXPECT_TRUE(warnings.empty());
   const int part = group.size() - 1 - group.rank();

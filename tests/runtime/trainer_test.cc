@@ -247,6 +247,85 @@ TEST_F(TrainerTest, BranchesOffAnotherRunsCheckpointButNotItsOwnPast) {
   EXPECT_EQ(digest(config, 6), digest(job("trunk"), 6));
 }
 
+/// Of this process, by read() and its like.
+std::int64_t bytes_read() {
+  std::ifstream io("/proc/self/io");
+  std::string name;
+  std::int64_t bytes = 0;
+  io >> name >> bytes;
+  EXPECT_EQ(name, "rchar:");
+  return bytes;
+}
+
+TEST_F(TrainerTest, ReadsEveryByteOfTheCheckpointOnce) {
+  JobConfig config = job("large");
+  config.model.hidden = {2000, 500};
+  config.comm.bucket_mib = 64;
+  config.job.steps = 1;
+  Recorder recorder;
+  run(config, 1, recorder);
+  config.job.steps = 2;
+  config.comm.bucket_mib = 0.2;  // 20 pieces of each segment
+  const std::int64_t before = bytes_read();
+  run(config, 1, recorder);
+  const auto read = static_cast<double>(bytes_read() - before);
+  const auto stored = static_cast<double>(recorder.saves.front().bytes);
+  EXPECT_GT(stored, 12e6);
+  EXPECT_GE(read, stored);
+  EXPECT_LT(read, 1.05 * stored);
+}
+
+void damage_last_byte(const std::string& file) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekg(-1, std::ios::end);
+  const int last = stream.get();
+  stream.seekp(-1, std::ios::end);
+  stream.put(static_cast<char>(last ^ 1));
+}
+
+TEST_F(TrainerTest, GoesOnFromTheCheckpointBeforeWhereOneWorkersPartOfTheNewestIsDamaged) {
+  JobConfig config = job("damaged");
+  config.checkpoint.every_steps = 2;
+  Recorder whole, recorder;
+  run(config, 3, whole);
+  const std::string digest_before = digest(config, 6);
+  const auto file_of = [&](int step) {
+    return config.job.dir + "/checkpoints/" + checkpoint_name(step) + "/optimizer.h5";
+  };
+  damage_last_byte(file_of(6));
+  run(config, 3, recorder);
+  EXPECT_THAT(recorder.warnings, testing::Contains(testing::AllOf(testing::HasSubstr("step 6 is passed over"),
+                                                                  testing::HasSubstr("optimizer.h5"))));
+  EXPECT_THAT(recorder.losses, testing::ElementsAre(whole.losses[4], whole.losses[5]));
+  EXPECT_EQ(digest(config, 6), digest_before);
+  int steps = 0;
+  std::ifstream metrics(config.job.dir + "/metrics.jsonl");
+  for (std::string line; std::getline(metrics, line);) steps += line.find(R"("event":"step")") != std::string::npos;
+  EXPECT_EQ(steps, 6) << "those behind the checkpoint are cut off";
+
+  for (const std::int64_t step : list_checkpoints(real_file_system(), config.job.dir + "/checkpoints")) {
+    damage_last_byte(file_of(static_cast<int>(step)));
+  }
+  try {
+    run(config, 3, recorder);
+    FAIL() << "went on from damaged checkpoints";
+  } catch (const DataError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("is sound (the newest: checkpoint of step 6"));
+  }
+}
+
+TEST_F(TrainerTest, DoesNotChooseAnotherCheckpointThanTheOneAskedFor) {
+  JobConfig config = job("trunk");
+  config.checkpoint.every_steps = 3;
+  Recorder recorder;
+  run(config, 1, recorder);
+  const std::string folder = config.job.dir + "/checkpoints/" + checkpoint_name(6);
+  damage_last_byte(folder + "/weights.h5");
+  config.job.resume = folder;
+  config.job.dir = folder_ + "/branch";
+  EXPECT_THROW(run(config, 2, recorder), DataError);
+}
+
 TEST_F(TrainerTest, StopsEarlyAndKeepsTheBestCheckpoint) {
   JobConfig config = job("early");
   config.job.steps = 400;
