@@ -339,6 +339,8 @@ void add_cluster(std::vector<Key>& all) {
   keys.number("latency", &C::latency, at_least(0), {"seconds", "Until a message of no bytes is there"});
   keys.number("message_seconds", &C::message_seconds, at_least(0),
               {"seconds", "That a node spends on each message of at most 256 KiB besides its bytes"});
+  keys.number("network_overhead", &C::network_overhead, at_least(0),
+              {"seconds", "Of one of the workers' cores for each byte sent or received; 0: others do it"});
   keys.number("disk_bandwidth", &C::disk_bandwidth, positive(), {"bytes/s", "That a node writes checkpoints at"});
   keys.number("mtbf_hours", &C::mtbf_hours, at_least(0),
               {"hours", "Mean time between failures of one node; 0: it never fails"});

@@ -124,6 +124,7 @@ struct ClusterSection {
   double network_bandwidth = 1.2e8;  ///< bytes a second of payload, each direction of a node's link
   double latency = 50e-6;            ///< seconds from the last byte sent to the message being usable
   double message_seconds = 5e-6;     ///< that a node spends on each message besides its bytes
+  double network_overhead = 0.0;     ///< seconds of a core of the node's workers for a byte sent or received
   double disk_bandwidth = 5e8;       ///< bytes a second that a node writes
   double mtbf_hours = 0.0;           ///< mean time between failures of one node; 0: never
   double watts = 0.0;                ///< of a node

@@ -16,6 +16,7 @@ Json cluster_json(const Forecast& forecast) {
           {"network_bandwidth", c.network_bandwidth},
           {"latency", c.latency},
           {"message_seconds", c.message_seconds},
+          {"network_overhead", c.network_overhead},
           {"disk_bandwidth", c.disk_bandwidth},
           {"mtbf_hours", c.mtbf_hours},
           {"watts", c.watts},

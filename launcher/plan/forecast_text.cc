@@ -22,7 +22,9 @@ std::string cluster_text(const Forecast& forecast) {
          (forecast.rates_measured ? " with rates measured here" : "") + ":\n  a worker " +
          fixed_number(c.flops / 1e9, 0) + " GFLOP/s, a node " + fixed_number(c.memory_bandwidth / 1e9, 1) +
          " GB/s of memory; link " + megabytes(c.network_bandwidth) + " each way, " + short_time(c.latency) +
-         " latency, " + short_time(c.message_seconds) + " a message; efficiency " + short_number(c.efficiency) + "\n\n";
+         " latency, " + short_time(c.message_seconds) + " a message" +
+         (c.network_overhead > 0.0 ? ", " + short_time(c.network_overhead) + " of a core a byte" : "") +
+         "; efficiency " + short_number(c.efficiency) + "\n\n";
 }
 
 std::string path_text(const StepPrediction& step) {

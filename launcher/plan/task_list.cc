@@ -43,7 +43,20 @@ Passage TaskList::exchange(const Way& way, const std::string& name, const Traffi
                 .urgent = way.urgent});
   };
   const int out = one(Resource::kLinkOut, traffic.out, traffic.messages_out);
-  return {out, one(Resource::kLinkIn, traffic.in, traffic.messages_in)};
+  const int in = one(Resource::kLinkIn, traffic.in, traffic.messages_in);
+  handle(name, traffic.out, last_, asked);
+  handle(name, traffic.in, in, 0.0);
+  return {out, in};
+}
+
+void TaskList::handle(const std::string& name, double bytes, int after, double delay) {
+  const double seconds = bytes * cluster_.network_overhead / static_cast<double>(cluster_.workers);
+  if (seconds == 0.0) return;
+  add({.phase = "network",
+       .name = name,
+       .seconds = seconds,
+       .after = after >= 0 ? std::vector<int>{after} : std::vector<int>(),
+       .delay = delay});
 }
 
 double TaskList::link_seconds(double bytes, double messages) const {

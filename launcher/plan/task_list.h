@@ -41,7 +41,8 @@ class TaskList {
   int add(Task task);
   /// Behind whatever the worker does now, and behind `also`.
   void work(const char* phase, std::string name, double seconds, bool memory, std::vector<int> also = {});
-  /// Both directions of the link, as soon as the worker's last task has ended and so many seconds are over.
+  /// Both directions of the link, as soon as the worker's last task has ended and so many seconds are over; and what
+  /// the bytes take of the worker, those that come when they are there.
   Passage exchange(const Way& way, const std::string& name, const Traffic& traffic, double asked = 0.0);
 
   /// The task that the worker does next begins behind it; -1: none.
@@ -54,6 +55,9 @@ class TaskList {
   [[nodiscard]] double link_seconds(double bytes, double messages) const;
 
  private:
+  /// The o of LogGP: `bytes` go through the hands of the node's workers.
+  void handle(const std::string& name, double bytes, int after, double delay);
+
   const ClusterSection& cluster_;
   std::vector<Task> tasks_;
   int last_ = -1;

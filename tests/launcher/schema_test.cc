@@ -106,6 +106,7 @@ const std::map<std::string, std::string>& other_values() {
       {"cluster.network_bandwidth", "1.25e+10"},
       {"cluster.latency", "2e-06"},
       {"cluster.message_seconds", "1e-06"},
+      {"cluster.network_overhead", "1e-09"},
       {"cluster.disk_bandwidth", "2e+09"},
       {"cluster.mtbf_hours", "50000.0"},
       {"cluster.watts", "700.0"},

@@ -98,6 +98,17 @@ TEST(StepModel, EveryMessageCostsItsSeconds) {
   EXPECT_DOUBLE_EQ(step.messages_out, 6.0);
 }
 
+TEST(StepModel, BytesTakeTimeFromTheWorkersOfTheirNode) {
+  for (const int workers : {1, 2}) {
+    ClusterSection cluster = slow_cluster(1e12);
+    cluster.workers = workers;
+    cluster.network_overhead = 0.125 / kBlock * workers;
+    // A node sends two blocks of sums and two of values, and receives as many: a second each, shared by its workers.
+    const StepPrediction step = predict(load_of(1, 4 * kBlock), 4, 1, {2, workers}, cluster);
+    EXPECT_NEAR(step.seconds, 3.0 + 4.0, kNorm);
+  }
+}
+
 TEST(StepModel, LargeMessagesCountByPieces) {
   ClusterSection cluster = slow_cluster(1e12);
   cluster.message_seconds = 1.0;
