@@ -23,16 +23,15 @@ void* allocate_aligned(std::int64_t bytes) {
   require(bytes >= 0 && bytes <= std::numeric_limits<std::int64_t>::max() - kHugePage,
           "memory of a negative or impossible size was asked for");
   const std::int64_t alignment = bytes >= kHugeFrom ? kHugePage : kPage;
-  // Sizes are rounded to small pages, so behind its last whole huge page a block has no more than was asked for. That a
-  // size need not be a multiple of the alignment: C17 (DR 460).
-  const std::int64_t rounded = std::max(kPage, (bytes + kPage - 1) / kPage * kPage);
+  const std::int64_t rounded = std::max(alignment, (bytes + alignment - 1) / alignment * alignment);
   void* memory = std::aligned_alloc(static_cast<std::size_t>(alignment), static_cast<std::size_t>(rounded));
   if (memory == nullptr) {
     throw Error("cannot allocate " + std::to_string(bytes) + " bytes (" + std::to_string(bytes >> 20) +
                 " MiB) of memory: use a smaller batch.micro or model, or more memory");
   }
-  // Only a wish: without huge pages the job is slower, not wrong.
-  if (alignment == kHugePage) madvise(memory, static_cast<std::size_t>(rounded), MADV_HUGEPAGE);
+  // Only a wish: without huge pages the job is slower, not wrong. The last huge page, were it not whole, would take
+  // memory that nobody asked for.
+  if (alignment == kHugePage) madvise(memory, static_cast<std::size_t>(bytes / kHugePage * kHugePage), MADV_HUGEPAGE);
   return memory;
 }
 
