@@ -10,8 +10,7 @@ namespace ballast {
 namespace {
 
 constexpr std::size_t kLeaving = 4;  ///< pieces of a kind that MPI holds at a time
-constexpr auto kNap = std::chrono::microseconds(100), kLongNap = std::chrono::microseconds(1000);
-constexpr int kNapShare = 8;  ///< where nobody waits, a nap lasts at most an eighth of the time since something moved
+constexpr auto kNap = std::chrono::microseconds(100);
 
 /// Calls use(piece, is_last) for the pieces of `bytes`.
 template <typename Bytes, typename Use>
@@ -36,7 +35,6 @@ void Transfers::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
-    rouse();
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
@@ -48,7 +46,6 @@ void Transfers::send(std::span<const std::byte> bytes, int to, int tag, const st
     bulk_.waiting.push_back({piece, to, tag, last ? left : nullptr});
   });
   start_thread();
-  rouse();
 }
 
 void Transfers::send_urgent(std::span<const std::byte> bytes, int to, int tag) {
@@ -57,7 +54,6 @@ void Transfers::send_urgent(std::span<const std::byte> bytes, int to, int tag) {
     urgent_.waiting.push_back({piece, to, tag, nullptr});
   });
   start_thread();
-  rouse();
 }
 
 void Transfers::receive(std::span<std::byte> bytes, int from, int tag, const std::function<void()>& arrived) {
@@ -75,10 +71,7 @@ void Transfers::wait_until(const std::function<bool()>& condition) {
   while (!condition()) {
     if (failure_) std::rethrow_exception(failure_);
     if (thread_.joinable()) {
-      ++waiting_;
-      rouse();
       changed_.wait(lock);
-      --waiting_;
     } else if (!move()) {
       lock.unlock();
       std::this_thread::sleep_for(kNap);
@@ -125,40 +118,22 @@ void Transfers::start_thread() {
 void Transfers::run_thread() {
   std::unique_lock lock(mutex_);
   try {
-    for (auto moved = Clock::now(); true;) {
-      if (!stop_ && !listener_ && idle()) {
-        changed_.wait(lock, [this] { return stop_ || listener_ || !idle(); });
-        moved = Clock::now();
-      }
+    while (true) {
+      changed_.wait(lock, [this] { return stop_ || listener_ || !idle(); });
       if (stop_) return;
-      roused_ = false;
       const bool heard = hear(lock);
       if (move() || heard) {
         changed_.notify_all();
-        moved = Clock::now();
         continue;
       }
-      nap(lock, Clock::now() - moved);
+      lock.unlock();
+      std::this_thread::sleep_for(kNap);
+      lock.lock();
     }
   } catch (...) {
     failure_ = std::current_exception();
     changed_.notify_all();
   }
-}
-
-void Transfers::rouse() {
-  roused_ = true;
-  napping_.notify_all();
-}
-
-void Transfers::nap(std::unique_lock<std::mutex>& lock, Clock::duration quiet) {
-  if (waiting_ == 0 && !listener_ && quiet > kNapShare * kNap) {
-    napping_.wait_for(lock, std::min<Clock::duration>(kLongNap, quiet / kNapShare), [this] { return roused_; });
-    return;
-  }
-  lock.unlock();
-  std::this_thread::sleep_for(kNap);
-  lock.lock();
 }
 
 bool Transfers::hear(std::unique_lock<std::mutex>& lock) {

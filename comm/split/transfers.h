@@ -1,7 +1,6 @@
 // Defines: Transfers: messages between nodes, moving beside the worker's computation.
 #pragma once
 
-#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -21,9 +20,8 @@
 namespace ballast {
 
 /// MPI moves bytes while it is called, and a worker computes for long stretches. So a thread calls it, where the
-/// communicator allows that; it sleeps while there is nothing to move, and looks less often for messages that are long
-/// in coming while nobody waits for them: a look costs a worker time where there is no core to spare. Elsewhere
-/// transfers move in turn() and while somebody waits.
+/// communicator allows that; it sleeps while there is nothing to move. Elsewhere transfers move in turn() and while
+/// somebody waits.
 ///
 /// Messages travel in pieces that MPI may send at once ("eagerly"). Larger ones begin with a handshake, whose answer
 /// stands in line behind the bulk that travels the other way: measured on four hosts at 1 Gbit/s, that halves the rate.
@@ -85,12 +83,8 @@ class Transfers {
     [[nodiscard]] bool empty() const { return waiting.empty() && leaving_count == 0; }
   };
 
-  using Clock = std::chrono::steady_clock;
-
   void start_thread();
   void run_thread();
-  void rouse();                                                         ///< from a long nap; under mutex_
-  void nap(std::unique_lock<std::mutex>& lock, Clock::duration quiet);  ///< nothing has moved for so long
   [[nodiscard]] bool idle() const;
   bool hear(std::unique_lock<std::mutex>& lock);  ///< true when a note was there
   bool move();                                    ///< true when something moved; under mutex_
@@ -100,14 +94,13 @@ class Transfers {
 
   Communicator& group_;
   std::mutex mutex_;  // of everything below
-  std::condition_variable changed_, napping_;
+  std::condition_variable changed_;
   /// Apart, because bulk may wait for receives that somebody posts only when he has got what is urgent.
   Outbox urgent_, bulk_;
   Queues incoming_;
   std::optional<Listener> listener_;  ///< set once, then the thread's
   std::exception_ptr failure_;
-  bool stop_ = false, roused_ = false;
-  int waiting_ = 0;  ///< threads in wait_until()
+  bool stop_ = false;
   int exceptions_ = std::uncaught_exceptions();
   std::thread thread_;  ///< from the first transfer on
 };
