@@ -84,6 +84,8 @@ class StepBench {
   MeasuredStep step() {
     static_cast<void>(parts_.clock.take());
     static_cast<void>(parts_.model.operation_costs());
+    const BatchPlan& plan = parts_.plan;
+    while (plan.batch_size(next_) < plan.batch_size(0)) ++next_;  // an epoch's last batch may be short
     const Clock clock;
     totals_.clear();
     for (const auto& replica : parts_.replicas) {

@@ -2,7 +2,9 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import sys
 
 HEADERS = 14 + 20 + 32  # of a frame: Ethernet, IP, TCP with timestamps
 SEGMENT = 1500 - (HEADERS - 14)  # payload of a full one
@@ -40,6 +42,8 @@ class Hosts:
         self.agent = pathlib.Path(folder) / "agent"
 
     def __enter__(self):
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # which would leave the hosts behind
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             self._build()
         except BaseException:
