@@ -46,13 +46,13 @@ class TestSupervision(jobs.SystemTest):
     def phase_of(self, job, rank):
         return self.header(job, rank)[PHASE].rstrip(b"\0").decode()
 
-    def expect_hang(self, running, stopped_at, limit, pattern, ending=REPORTING):
+    def expect_hang(self, running, stopped_at, limit, pattern, ending=REPORTING, least=None):
         result = running.wait(timeout=60)
         taken = time.monotonic() - stopped_at
         self.assertEqual(result.code, 79, result)
         self.assertFalse(result.leftovers)
         self.assertLess(taken, limit + ending, result)
-        self.assertGreater(taken, limit, result)
+        self.assertGreater(taken, limit if least is None else least, result)
         failures = [line for line in result.ballast_lines() if "warning:" not in line]
         self.assertEqual(len(failures), 1, result)
         self.assertRegex(failures[0], pattern)
@@ -87,7 +87,8 @@ class TestSupervision(jobs.SystemTest):
             os.kill(stopped, signal.SIGCONT)
             self.assertLess(time.monotonic(), deadline, "never seen while it saved")
             time.sleep(random.uniform(0.0, 0.01))
-        self.expect_hang(running, time.monotonic(), SLOW * 1.0, r"rank 1 on \S+ \(its process is stopped, .* in phase save of step \d+\)")
+        # The others may have saved already, and wait for it where nothing slow is expected.
+        self.expect_hang(running, time.monotonic(), SLOW * 1.0, r"rank 1 on \S+ \(its process is stopped, .* in phase save of step \d+\)", least=0.9)
         self.assertTrue(jobs.json_of("verify", job.dir)["ok"], "the last acknowledged checkpoint is whole")
 
     def test_slow_workers_are_not_killed(self):
