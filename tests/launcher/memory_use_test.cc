@@ -40,8 +40,8 @@ namespace {
 
 constexpr int kShards = 8;
 
-/// 88 thousand weights in two buckets of 16 layers each, which workers share evenly. No buffer is so large that its size
-/// is rounded up to huge pages.
+/// 88 thousand weights in two buckets of 16 layers each, which workers share evenly. No buffer is so large that its
+/// size is rounded up to huge pages.
 JobConfig job(const std::string& compression, std::int64_t groups) {
   JobConfig config;
   config.model.features = 52;
