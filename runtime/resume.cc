@@ -84,7 +84,8 @@ Checkpoint older_resume_point(FileSystem& files, Communicator& world, const JobC
   if (is_checkpoint(asked_for) && names(asked_for, path)) throw DataError(damage);
   warnings.push_back("checkpoint of step " + std::to_string(damaged.step()) + " is passed over: " + damage);
   // There is one at least, so that where none is sound this throws.
-  return *newest_checkpoint(files, world, path.parent_path().string(), warnings, Soundness::kOpens, damaged.step());
+  return newest_checkpoint(files, world, path.parent_path().string(), warnings, Soundness::kOpens, damaged.step())
+      .value();
 }
 
 void Continuity::write_to(TrainingState& state) const {

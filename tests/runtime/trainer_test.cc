@@ -306,12 +306,8 @@ TEST_F(TrainerTest, GoesOnFromTheCheckpointBeforeWhereOneWorkersPartOfTheNewestI
   for (const std::int64_t step : list_checkpoints(real_file_system(), config.job.dir + "/checkpoints")) {
     damage_last_byte(file_of(static_cast<int>(step)));
   }
-  try {
-    run(config, 3, recorder);
-    FAIL() << "went on from damaged checkpoints";
-  } catch (const DataError& error) {
-    EXPECT_THAT(error.what(), testing::HasSubstr("is sound (the newest: checkpoint of step 6"));
-  }
+  EXPECT_THAT([&] { run(config, 3, recorder); },
+              testing::ThrowsMessage<DataError>(testing::HasSubstr("is sound (the newest: checkpoint of step 6")));
 }
 
 TEST_F(TrainerTest, DoesNotChooseAnotherCheckpointThanTheOneAskedFor) {
