@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Steps of a job on several hosts with slow links, against what the links and the processors allow. Needs root: the hosts are network namespaces.
 
-slow_network.py [--hosts 4] [--rate 1gbit] [--delay-ms 0] [--steps 12] [--peer PYTHON] [JOB key=value ...]
+slow_network.py [--hosts 4] [--rate 1gbit] [--delay-ms 0] [--rounds 3] [--steps 12] [--peer PYTHON] [JOB key=value ...]
 
-Three measurements, in turn: the network alone (`ballast bench network`, the best of its patterns); the job's workers on one host, where nothing is sent (compute);
-the job on the hosts. The bound of a step is the larger of compute and of 2 (K - 1) / K times the gradient's bytes at the measured rate. Without a job: `gpt` with 10.7
+Three measurements, again in every round, because a shared machine changes its speed: the network alone (`ballast bench network`, the best of its patterns); the job's workers
+on one host, where nothing is sent (compute); the job on the hosts. Medians over the rounds. The bound of a step is the larger of compute and of 2 (K - 1) / K times the gradient's bytes at the measured rate. Without a job: `gpt` with 10.7
 million weights, 16 384 tokens a step, one worker of one thread on each host.
 
 --peer: PyTorch's DistributedDataParallel over gloo on the same hosts, by the interpreter named, on the same model, batch and precision.
@@ -44,12 +44,12 @@ def output_of(command):
     return result.stdout
 
 
-def step_seconds(prefix, job, steps, overrides, folder):
-    """Median, the first two steps left out."""
+def steps_seconds(prefix, job, steps, overrides, folder):
+    """Of each step but the first two."""
     output_of([*prefix, BALLAST, "train", job, f"job.dir={folder}", f"job.steps={steps}", "compute.threads=1", *overrides])
     events = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     ends = [event["seconds"] for event in events if event["event"] == "step"]
-    return statistics.median(later - earlier for earlier, later in zip(ends[1:], ends[2:]))
+    return [later - earlier for earlier, later in zip(ends[1:], ends[2:])]
 
 
 def peer_step_seconds(python, group, seconds):
@@ -57,7 +57,7 @@ def peer_step_seconds(python, group, seconds):
     work = {"model": GPT["model"], "batch": GPT["batch"]["size"], "precision": GPT["precision"]["compute"], "optimizer": compared_jobs.OPTIMIZER,
             "threads": 1, "compile": False, "seconds": seconds}
     variables = {"WORLD_SIZE": group.count, "MASTER_ADDR": "10.99.0.1", "MASTER_PORT": 29511, "GLOO_SOCKET_IFNAME": "eth0", "OMP_NUM_THREADS": 1,
-                 "GLIBC_TUNABLES": peer_side.TUNED}
+                 "GLIBC_TUNABLES": peer_side.TUNED, "PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     words = [f"{key}={value}" for key, value in variables.items()]
     command = [python, str(peer_side.PEER), json.dumps(work)]
     processes = [subprocess.Popen(["ip", "netns", "exec", group.names[rank], "env", *words, f"RANK={rank}", *command], stdout=subprocess.PIPE, text=True)
@@ -83,7 +83,8 @@ def parser_of_hosts(description, count, rate, steps):
 
 def main():
     parser = parser_of_hosts(__doc__, count=4, rate="1gbit", steps=12)
-    parser.add_argument("--seconds", type=float, default=10, help="for the network alone")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3, help="of each round, for the network alone")
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has PyTorch")
     parser.add_argument("job", nargs="*")
     options = parser.parse_args()
@@ -96,22 +97,28 @@ def main():
         job.write_text(jobs.toml(GPT) if not options.job else pathlib.Path(options.job[0]).read_text())
         overrides = [*options.job[1:], "checkpoint.every=0"]
         plan = json.loads(output_of([BALLAST, "plan", job, "--json"]))
-        compute = step_seconds(["mpirun", "-n", count], job, options.steps, overrides, folder / "one")
+        alone, together, networks, peers, sent = [], [], [], [], []
         with hosts.Hosts(count, folder, options.rate, options.delay_ms) as group:
             mpirun = group.mpirun([1] * count)
-            network = json.loads(output_of([*mpirun, BALLAST, "bench", "network", "--json", "--threads", 1, "--seconds", options.seconds]))
-            before = group.bytes_sent()
-            measured = step_seconds(mpirun, job, options.steps, overrides, folder / "many")
-            sent = max(after - start for after, start in zip(group.bytes_sent(), before)) / options.steps
-            peer = peer_step_seconds(options.peer, group, options.seconds) if options.peer else None
+            for turn in range(options.rounds):
+                alone += steps_seconds(["mpirun", "-n", count], job, options.steps, overrides, folder / f"one-{turn}")
+                networks.append(json.loads(output_of([*mpirun, BALLAST, "bench", "network", "--json", "--threads", 1, "--seconds", options.seconds])))
+                before = group.bytes_sent()
+                together += steps_seconds(mpirun, job, options.steps, overrides, folder / f"many-{turn}")
+                sent.append(max(after - start for after, start in zip(group.bytes_sent(), before)) / options.steps)
+                if options.peer:
+                    peers.append(peer_step_seconds(options.peer, group, 10))
     gradient = 4 * plan["parameters"]
-    wire = 2 * (count - 1) / count * gradient / network["bytes_per_second"]
+    compute, measured = statistics.median(alone), statistics.median(together)
+    rate = statistics.median(network["bytes_per_second"] for network in networks)
+    latency = statistics.median(network["latency_seconds"] for network in networks)
+    wire = 2 * (count - 1) / count * gradient / rate
     bound = max(compute, wire)
-    print(f"{count} hosts, {options.rate}, {options.delay_ms:g} ms: best pattern {network['bytes_per_second'] * 8e-9:.3f} Gbit/s, latency "
-          f"{network['latency_seconds'] * 1e3:.2f} ms")
-    print(f"gradient {gradient / 1e6:.1f} MB, at most {sent / 1e6:.1f} MB left a host in a step (frames, start included)")
+    print(f"{count} hosts, {options.rate}, {options.delay_ms:g} ms: best pattern {rate * 8e-9:.3f} Gbit/s, latency {latency * 1e3:.2f} ms")
+    print(f"gradient {gradient / 1e6:.1f} MB, at most {max(sent) / 1e6:.1f} MB left a host in a step (frames, start included)")
     print(f"compute {compute:.3f} s, 2 (K-1)/K of the gradient {wire:.3f} s, step {measured:.3f} s: {measured / bound:.2f} of the larger")
-    if peer:
+    if peers:
+        peer = statistics.median(peers)
         print(f"peer over gloo: step {peer:.3f} s, {peer / measured:.2f} of ours")
 
 

@@ -131,8 +131,8 @@ class SplitAllReduce {
   /// Behind publish(), by everybody: returns when values() holds everybody's f32 values here, those of bf16 blocks too.
   virtual void gather_values() { throw Error("SplitAllReduce: values of devices are not gathered"); }
   /// After the first publish(): returns when the flat elements of `now` can be read here, which they can until the next
-  /// call. The next call will ask for `next`. Nothing is read behind a call with two empty ones, which has to come
-  /// before reduce(). With `publish_coding` every worker has to call it between publish() and reduce().
+  /// call. The next calls will ask for `next`, in this order. Nothing is read behind a call with two empty ones, which
+  /// has to come before reduce(). With `publish_coding` every worker has to call it between publish() and reduce().
   virtual void use_values(std::span<const ElementRange> now, std::span<const ElementRange> next) = 0;
 };
 

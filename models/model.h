@@ -43,9 +43,11 @@ struct InputSpec {
 };
 
 /// Called before an operation reads values, forward or backward: returns when those of `now` are there. The next
-/// operation of the pass that reads any will read those of `next`, so they may come meanwhile; whatever is in neither
-/// may go. At the end of a pass both are empty.
+/// kValuesAhead operations of the pass that read any will read those of `next`, in this order, so they may come
+/// meanwhile; whatever is in neither may go. At the end of a pass both are empty.
 using UseValues = std::function<void(std::span<const ElementRange> now, std::span<const ElementRange> next)>;
+/// With one, a small operation (a normalisation) leaves a slow link nothing to bring for the large one behind it.
+constexpr std::size_t kValuesAhead = 4;
 
 /// The flat buffers a pass reads and writes, all with the layout of the parameter table. Not owned.
 struct ParameterMemory {

@@ -72,6 +72,7 @@ class StepBench {
     // The slowest worker's opinion, so that all take the same number.
     std::int64_t count = std::clamp<std::int64_t>(static_cast<std::int64_t>(seconds / step().seconds), 3, 10'000);
     world_.all_reduce(std::span(&count, 1), Reduction::kMin);
+    world_.barrier();  // begin together
     std::vector<MeasuredStep> steps;
     for (std::int64_t i = 0; i < count; ++i) steps.push_back(step());
     return steps;
@@ -94,8 +95,6 @@ class StepBench {
     }
     ++next_;
     if (parts_.outer) parts_.outer->step(next_, /*last=*/false);
-    parts_.clock.enter(Phase::kCommunication);
-    world_.barrier();  // a step lasts until the slowest worker has ended
     return {clock.seconds(), parts_.clock.take(), parts_.model.operation_costs()};
   }
 
@@ -107,15 +106,24 @@ class StepBench {
   std::int64_t next_ = 0;
 };
 
-/// The same steps on every worker: those that rank 0 found no slower than its median.
-std::vector<MeasuredStep> quieter_half(Communicator& world, const std::vector<MeasuredStep>& steps, double median) {
-  std::vector<char> chosen;
-  chosen.reserve(steps.size());
-  for (const MeasuredStep& step : steps) chosen.push_back(step.seconds <= median ? 1 : 0);
-  world.broadcast(std::as_writable_bytes(std::span(chosen)), 0);
+/// Of each step, on the worker that took longest for all. No barrier ends a step: its messages would stand in line
+/// behind values on their way, which training goes on beside.
+std::vector<double> seconds_of_slowest(Communicator& world, const std::vector<MeasuredStep>& steps) {
+  std::vector<double> seconds;
+  seconds.reserve(steps.size());
+  for (const MeasuredStep& step : steps) seconds.push_back(step.seconds);
+  const std::vector<double> all = gather_numbers(world, sum(seconds));
+  const auto slowest = static_cast<int>(std::ranges::max_element(all) - all.begin());
+  world.broadcast(std::as_writable_bytes(std::span(seconds)), slowest);
+  return seconds;
+}
+
+/// The same steps on every worker.
+std::vector<MeasuredStep> quieter_half(const std::vector<MeasuredStep>& steps, const std::vector<double>& seconds,
+                                       double median) {
   std::vector<MeasuredStep> half;
   for (std::size_t i = 0; i < steps.size(); ++i) {
-    if (chosen[i] != 0) half.push_back(steps[i]);
+    if (seconds[i] <= median) half.push_back(steps[i]);
   }
   return half;
 }
@@ -167,15 +175,15 @@ StepBenchReport bench_step(const JobConfig& config, Communicator& world, const S
   report.items = report.samples * (tokens ? static_cast<double>(input.targets_per_sample) : 1.0);
 
   const std::vector<MeasuredStep> steps = bench.run(options.seconds);
-  std::vector<double> seconds;
-  seconds.reserve(steps.size());
-  for (const MeasuredStep& step : steps) seconds.push_back(step.seconds);
-  std::sort(seconds.begin(), seconds.end());
+  const std::vector<double> seconds = seconds_of_slowest(world, steps);
+  std::vector<double> sorted = seconds;
+  std::ranges::sort(sorted);
   report.steps = static_cast<std::int64_t>(steps.size());
-  report.median_seconds = seconds[seconds.size() / 2];
-  report.least_seconds = seconds.front();
-  report.most_seconds = seconds.back();
-  add_means(world, quieter_half(world, steps, report.median_seconds), report.samples, report);
+  report.mean_seconds = sum(seconds) / static_cast<double>(steps.size());
+  report.median_seconds = sorted[sorted.size() / 2];
+  report.least_seconds = sorted.front();
+  report.most_seconds = sorted.back();
+  add_means(world, quieter_half(steps, seconds, report.median_seconds), report.samples, report);
   add_memory(world, report);
   report.update_bytes = update_bytes_of(config, bench.layout(), bench.parts(), world.size());
   report.roof = measure_roof(*bench.parts().backend, world, bench.parts().model.compute_type(), options.roof_seconds);

@@ -123,8 +123,9 @@ void ValueGathering::answer(const Note& note) {
 void ValueGathering::use(std::span<const ElementRange> now, std::span<const ElementRange> next) {
   needed_.clear();
   add_buckets(now, needed_);
-  wanted_ = needed_;
-  add_buckets(next, wanted_);
+  order_ = needed_;
+  add_buckets(next, order_);
+  wanted_ = order_;
   sort_unique(wanted_);
   if (!std::ranges::includes(wanted_, held_)) parts_.backend.synchronize();  // it may still read what goes
   for (const int bucket : held_) {
@@ -133,8 +134,7 @@ void ValueGathering::use(std::span<const ElementRange> now, std::span<const Elem
     buckets_.release(bucket);
     fetcher_[static_cast<std::size_t>(bucket)] = Fetcher::kNone;
   }
-  for (const int bucket : needed_) take(bucket);  // first
-  for (const int bucket : wanted_) take(bucket);
+  for (const int bucket : order_) take(bucket);
   held_.swap(wanted_);
   buckets_.drop_idle(kIdleBuckets, [this](int bucket) { give_back(bucket); });
   for (const int bucket : needed_) wait_for(bucket);

@@ -17,8 +17,8 @@ namespace ballast {
 /// A node keeps the slices that its workers own; those of other nodes are gathered bucket by bucket, in the type that
 /// is published, before an operation reads them. The first worker that needs a bucket which is not here fetches it: it
 /// asks the owners by a small message, and their threads answer while they compute, straight into the node's shared
-/// values. Buckets that the next operation will read are fetched without waiting; a few that nobody uses any more stay,
-/// for neighbours that are a little behind. The pages of the others are given back.
+/// values. Buckets that the next operations will read are fetched without waiting; a few that nobody uses any more
+/// stay, for neighbours that are a little behind. The pages of the others are given back.
 ///
 /// Who may touch what, and when:
 ///  * Elements of other nodes' slices: NodeBuckets says. They are written by the fetcher's transfers from coming to
@@ -82,7 +82,8 @@ class ValueGathering final : public ForeignValues {
   NodeBuckets buckets_;
 
   std::vector<int> held_;             ///< buckets that I use; rising
-  std::vector<int> needed_, wanted_;  ///< of the call under way
+  std::vector<int> needed_, wanted_;  ///< of the call under way; wanted_ rising
+  std::vector<int> order_;            ///< of the call under way: those of `now`, then those of `next`
   std::vector<int> missing_;          ///< by bucket: messages that I have asked for and that are not here
   std::vector<Fetcher> fetcher_;      ///< by bucket
   std::int64_t started_ = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iterator>
 
+#include "models/model.h"
+
 namespace ballast {
 namespace {
 
@@ -26,27 +28,28 @@ std::vector<int> BucketWindow::buckets_of(const ValueRanges& ranges) const {
 
 std::vector<int> BucketWindow::next() {
   const ValueRanges& now = reads_[next_++];
-  const bool last = next_ == reads_.size();
-  std::vector<int> fetched = read(now, last ? ValueRanges() : reads_[next_]);
-  if (!last) return fetched;
+  const std::span<const ValueRanges> rest = std::span(reads_).subspan(next_);
+  std::vector<int> fetched = read(now, rest.first(std::min(kValuesAhead, rest.size())));
+  if (!rest.empty()) return fetched;
   next_ = 0;
   static_cast<void>(read({}, {}));
   return fetched;
 }
 
-std::vector<int> BucketWindow::read(const ValueRanges& now, const ValueRanges& next) {
-  const std::vector<int> needed = buckets_of(now), soon = buckets_of(next);
+std::vector<int> BucketWindow::read(const ValueRanges& now, std::span<const ValueRanges> next) {
   std::vector<int> used, fetched;
-  const auto fetch = [&](const std::vector<int>& wanted, const std::vector<int>& but) {
-    for (const int bucket : wanted) {
+  const auto use = [&](const ValueRanges& ranges) {
+    for (const int bucket : buckets_of(ranges)) {
+      if (std::find(used.begin(), used.end(), bucket) != used.end()) continue;
+      used.push_back(bucket);
       const bool here = std::binary_search(used_.begin(), used_.end(), bucket) ||
                         std::find(idle_.begin(), idle_.end(), bucket) != idle_.end();
-      if (!here && !std::binary_search(but.begin(), but.end(), bucket)) fetched.push_back(bucket);
+      if (!here) fetched.push_back(bucket);
     }
   };
-  fetch(needed, {});
-  fetch(soon, needed);
-  std::set_union(needed.begin(), needed.end(), soon.begin(), soon.end(), std::back_inserter(used));
+  use(now);
+  for (const ValueRanges& ranges : next) use(ranges);
+  std::sort(used.begin(), used.end());
   std::set_difference(used_.begin(), used_.end(), used.begin(), used.end(), std::back_inserter(idle_));
   std::erase_if(idle_, [&](int bucket) { return std::binary_search(used.begin(), used.end(), bucket); });
   used_ = std::move(used);

@@ -5,6 +5,7 @@
 // nobody reads any more.
 #pragma once
 
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -22,7 +23,7 @@ class BucketWindow {
       : buckets_(buckets), reads_(std::move(reads)) {}
 
   [[nodiscard]] std::size_t reads() const { return reads_.size(); }
-  /// The pass's next operation is about to read. Returns the buckets that are fetched: its own, then its successor's.
+  /// The pass's next operation is about to read. Returns the buckets that are fetched: its own, then its successors'.
   /// Behind the last one the next pass begins.
   [[nodiscard]] std::vector<int> next();
   /// What is here is of no use any more.
@@ -33,7 +34,7 @@ class BucketWindow {
   [[nodiscard]] double most_bytes() const { return most_bytes_; }
 
  private:
-  [[nodiscard]] std::vector<int> read(const ValueRanges& now, const ValueRanges& next);
+  [[nodiscard]] std::vector<int> read(const ValueRanges& now, std::span<const ValueRanges> next);
   [[nodiscard]] double foreign_bytes(const std::vector<int>& numbers) const;
 
   const std::vector<BucketLoad>& buckets_;

@@ -1,6 +1,6 @@
 #include "models/planner/value_reads.h"
 
-#include <span>
+#include <algorithm>
 #include <utility>
 
 namespace ballast {
@@ -51,8 +51,12 @@ void ValueReads::before(std::size_t node, bool backward, const UseValues& use) {
   const Read& read = reads_[pass_[at_]];
   if (read.node != node || read.backward != backward) return;  // it reads none
   ++at_;
-  use(read.values,
-      at_ < pass_.size() ? std::span<const ElementRange>(reads_[pass_[at_]].values) : std::span<const ElementRange>());
+  soon_.clear();
+  for (std::size_t i = at_; i < std::min(at_ + kValuesAhead, pass_.size()); ++i) {
+    const std::vector<ElementRange>& values = reads_[pass_[i]].values;
+    soon_.insert(soon_.end(), values.begin(), values.end());
+  }
+  use(read.values, soon_);
 }
 
 void ValueReads::end(const UseValues& use) {

@@ -10,8 +10,8 @@
 
 namespace ballast {
 
-/// Tells the owner of the values (UseValues) what every operation of a pass is about to read, and what the next one
-/// that reads any will.
+/// Tells the owner of the values (UseValues) what every operation of a pass is about to read, and what the next
+/// kValuesAhead that read any will.
 class ValueReads {
  public:
   ValueReads(const Graph& graph, const Plan& plan);
@@ -36,11 +36,12 @@ class ValueReads {
   };
   void add(std::size_t node, bool backward, std::vector<ElementRange> values);
 
-  std::vector<Read> reads_;        ///< forward's, then backward's
-  std::size_t forward_reads_ = 0;  ///< how many are forward's
-  std::size_t without_loss_ = 0;   ///< ... of a pass that finds the loss in backward
-  std::vector<std::size_t> pass_;  ///< of the pass under way
-  std::size_t at_ = 0;             ///< in pass_: the next one
+  std::vector<Read> reads_;         ///< forward's, then backward's
+  std::size_t forward_reads_ = 0;   ///< how many are forward's
+  std::size_t without_loss_ = 0;    ///< ... of a pass that finds the loss in backward
+  std::vector<std::size_t> pass_;   ///< of the pass under way
+  std::size_t at_ = 0;              ///< in pass_: the next one
+  std::vector<ElementRange> soon_;  ///< of the call under way: what the next few will read
 };
 
 }  // namespace ballast

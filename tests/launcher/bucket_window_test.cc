@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/model.h"
+
 namespace ballast {
 namespace {
 
@@ -41,22 +43,25 @@ int fetched_in_a_pass(BucketWindow& window) {
   return static_cast<int>(fetched);
 }
 
-TEST(BucketWindow, FetchesOneOperationAhead) {
-  const auto loads = buckets(4);
-  BucketWindow window(loads, {elements(0, 150), elements(150, 250), elements(399, 400)});
-  EXPECT_THAT(window.next(), ElementsAre(2, 3, 1)) << "elements 0 to 149, then up to 249";
-  EXPECT_THAT(window.next(), ElementsAre(0));
-  EXPECT_THAT(window.next(), IsEmpty());
+TEST(BucketWindow, FetchesAFewOperationsAhead) {
+  static_assert(kValuesAhead == 4);
+  const auto loads = buckets(8);
+  BucketWindow window(loads, {elements(0, 150), elements(150, 250), elements(399, 400), elements(0, 100),
+                              elements(400, 401), elements(500, 800)});
+  EXPECT_THAT(window.next(), ElementsAre(6, 7, 5, 4, 3))
+      << "elements 0 to 149, then up to 249, then what three more read";
+  EXPECT_THAT(window.next(), ElementsAre(0, 1, 2));
+  for (int i = 0; i < 4; ++i) EXPECT_THAT(window.next(), IsEmpty());
 }
 
 TEST(BucketWindow, KeepsAFewThatNobodyReads) {
   const auto loads = buckets(16);
   BucketWindow window(loads, there_and_back(16));
-  EXPECT_EQ(fetched_in_a_pass(window), 16 + 11) << "the last one and the four before it are still there";
-  EXPECT_DOUBLE_EQ(window.most_bytes(), (2 + 4) * 2.0 * kElements) << "of other nodes";
-  EXPECT_EQ(fetched_in_a_pass(window), 12 + 11) << "and four from pass to pass";
+  EXPECT_EQ(fetched_in_a_pass(window), 16 + 9) << "the last three, and the four before them, are still there";
+  EXPECT_DOUBLE_EQ(window.most_bytes(), (5 + 4) * 2.0 * kElements) << "of other nodes";
+  EXPECT_EQ(fetched_in_a_pass(window), 12 + 9) << "and four from pass to pass";
   window.new_values();
-  EXPECT_EQ(fetched_in_a_pass(window), 16 + 11);
+  EXPECT_EQ(fetched_in_a_pass(window), 16 + 9);
 }
 
 TEST(BucketWindow, LeavesOutBucketsThatTheNodeOwns) {
