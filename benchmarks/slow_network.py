@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Steps of a job on several hosts with slow links, against what the links and the processors allow. Needs root: the hosts are network namespaces.
 
-slow_network.py [--hosts 4] [--rate 1gbit] [--delay-ms 0] [--rounds 3] [--steps 12] [--peer PYTHON] [JOB key=value ...]
+slow_network.py [--hosts 4] [--rate 1gbit] [--delay-ms 0] [--batch 64] [--rounds 3] [--steps 12] [--peer PYTHON] [JOB key=value ...]
 
 Three measurements, again in every round, because a shared machine changes its speed: the network alone (`ballast bench network`, the best of its patterns); the job's workers
-on one host, where nothing is sent (compute); the job on the hosts. Medians over the rounds. The bound of a step is the larger of compute and of 2 (K - 1) / K times the gradient's bytes at the measured rate. Without a job: `gpt` with 10.7
-million weights, 16 384 tokens a step, one worker of one thread on each host.
+on one host, where nothing is sent (compute); the job on the hosts. Medians over the rounds. The bound of a step is the larger of compute and of 2 (K - 1) / K times the
+gradient's bytes at the measured rate. Without a job: `gpt` with 10.8 million weights, 256 tokens for each of the batch, one worker of one thread on each host.
 
---peer: PyTorch's DistributedDataParallel over gloo on the same hosts, by the interpreter named, on the same model, batch and precision.
+--peer: PyTorch's DistributedDataParallel over gloo on the same hosts, by the interpreter named, on the same model, batch and precision (without a job only).
 """
 import argparse
 import json
@@ -52,9 +52,9 @@ def steps_seconds(prefix, job, steps, overrides, folder):
     return [later - earlier for earlier, later in zip(ends[1:], ends[2:])]
 
 
-def peer_step_seconds(python, group, seconds):
+def peer_step_seconds(python, group, job, seconds):
     """Of torch_peer.py, a process on each host."""
-    work = {"model": GPT["model"], "batch": GPT["batch"]["size"], "precision": GPT["precision"]["compute"], "optimizer": compared_jobs.OPTIMIZER,
+    work = {"model": job["model"], "batch": job["batch"]["size"], "precision": job["precision"]["compute"], "optimizer": compared_jobs.OPTIMIZER,
             "threads": 1, "compile": False, "seconds": seconds}
     variables = {"WORLD_SIZE": group.count, "MASTER_ADDR": "10.99.0.1", "MASTER_PORT": 29511, "GLOO_SOCKET_IFNAME": "eth0", "OMP_NUM_THREADS": 1,
                  "GLIBC_TUNABLES": peer_side.TUNED, "PYTHONWARNINGS": "ignore", "TORCH_CPP_LOG_LEVEL": "ERROR"}
@@ -83,6 +83,7 @@ def parser_of_hosts(description, count, rate, steps):
 
 def main():
     parser = parser_of_hosts(__doc__, count=4, rate="1gbit", steps=12)
+    parser.add_argument("--batch", type=int, default=64, help="samples a step, without a job")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3, help="of each round, for the network alone")
     parser.add_argument("--peer", metavar="PYTHON", help="an interpreter that has PyTorch")
@@ -90,11 +91,14 @@ def main():
     options = parser.parse_args()
     if hosts.missing():
         sys.exit(hosts.missing())
+    if options.peer and options.job:
+        sys.exit("--peer knows the job only that runs without one")
     count = options.hosts
+    work = {**GPT, "batch": {**GPT["batch"], "size": options.batch}}
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         job = folder / "job.toml"
-        job.write_text(jobs.toml(GPT) if not options.job else pathlib.Path(options.job[0]).read_text())
+        job.write_text(jobs.toml(work) if not options.job else pathlib.Path(options.job[0]).read_text())
         overrides = [*options.job[1:], "checkpoint.every=0"]
         plan = json.loads(output_of([BALLAST, "plan", job, "--json"]))
         alone, together, networks, peers, sent = [], [], [], [], []
@@ -107,7 +111,7 @@ def main():
                 together += steps_seconds(mpirun, job, options.steps, overrides, folder / f"many-{turn}")
                 sent.append(max(after - start for after, start in zip(group.bytes_sent(), before)) / options.steps)
                 if options.peer:
-                    peers.append(peer_step_seconds(options.peer, group, 10))
+                    peers.append(peer_step_seconds(options.peer, group, work, 10))
     gradient = 4 * plan["parameters"]
     compute, measured = statistics.median(alone), statistics.median(together)
     rate = statistics.median(network["bytes_per_second"] for network in networks)
