@@ -56,7 +56,7 @@ class TestNetwork(jobs.SystemTest):
             os.kill(running.workers()[1], signal.SIGSTOP)
             result = running.wait()
         self.assertEqual(result.code, 79, result)
-        self.assertRegex(result.err, r"no progress .* rank (\d) on h\d .* before the first step; rank \d waits for it")
+        self.assertRegex(result.err, r"no progress .* rank (\d) on h\d .* before the first step( \(number \d+ of its group\))?; rank \d waits for it")
 
     def test_bench_network_finds_the_rate_of_the_links(self):
         with hosts.Hosts(3, self.folder, rate="100mbit") as group:
