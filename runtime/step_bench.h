@@ -24,8 +24,9 @@ struct StepBenchReport {
   std::int64_t steps = 0;             ///< measured
   double samples = 0.0, items = 0.0;  ///< of a step, all workers; an item is a token or a sample
   const char* item = "samples";
-  double mean_seconds = 0.0, median_seconds = 0.0, least_seconds = 0.0, most_seconds = 0.0;  ///< of a step
-  PhaseSeconds phases{};                                                                     ///< of a step
+  /// Of a step, on the worker that took longest for all.
+  double mean_seconds = 0.0, median_seconds = 0.0, least_seconds = 0.0, most_seconds = 0.0;
+  PhaseSeconds phases{};                  ///< of a step
   std::vector<OperationCost> operations;  ///< of a step and one worker: seconds, operations and bytes of its samples
 
   Roof roof;                       ///< of one worker
