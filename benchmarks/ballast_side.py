@@ -34,8 +34,13 @@ def mpirun(workers):
 
 def ballast_json(arguments, workers=1):
     """The object that `ballast ARGUMENTS --json` prints."""
-    command = [*(mpirun(workers) if workers else []), str(PROGRAM), *map(str, arguments), "--json"]
-    done = subprocess.run(command, text=True, capture_output=True, env=variables(), timeout=LONGEST)
+    return json_from(mpirun(workers) if workers else [], arguments, variables())
+
+
+def json_from(prefix, arguments, environment):
+    """The same, started by `prefix`."""
+    command = [*prefix, str(PROGRAM), *map(str, arguments), "--json"]
+    done = subprocess.run(command, text=True, capture_output=True, env=environment, timeout=LONGEST)
     if done.returncode:
         raise RunFailed(f"{' '.join(command)}: exit code {done.returncode}: {last_lines(done.stderr)}")
     return json.loads(done.stdout.strip().splitlines()[-1])

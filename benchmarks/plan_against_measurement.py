@@ -76,8 +76,8 @@ def exchange(group, size):
 
 def of_a_byte(group, rate):
     """Seconds of a processor, which depend on the rate: fast links carry larger segments."""
-    less, more = (int(rate * seconds) >> 20 << 20 for seconds in (1, 4))
-    return max(0.0, exchange(group, more) - exchange(group, less)) / (4 * (more - less))  # two hosts send it, two receive it
+    start, more = 1 << 20, max(1, int(3 * rate) >> 20) << 20
+    return max(0.0, exchange(group, start + more) - exchange(group, start)) / (4 * more)  # two hosts send it, two receive it
 
 
 def link_of(group, prefix):
@@ -100,11 +100,7 @@ def variables():
 
 
 def ballast_json(words, prefix):
-    command = [*prefix, str(ballast_side.PROGRAM), *map(str, words), "--json"]
-    done = subprocess.run(command, text=True, capture_output=True, env=variables(), timeout=ballast_side.LONGEST)
-    if done.returncode:
-        raise ballast_side.RunFailed(f"{' '.join(command)}: {ballast_side.last_lines(done.stderr)}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return ballast_side.json_from(prefix, words, variables())
 
 
 def bench(job, seconds, prefix):
@@ -165,6 +161,7 @@ def row(job, count, rate, rates, seconds, programs, folder):
             prefix = group.mpirun([1] * count)
             link = link_of(group, prefix)
             measured, program = bench(job, seconds, prefix), programs.bytes(job, prefix, count)
+    print(pathlib.Path(job).stem, count, rate or "-", {**rates, **link}, file=sys.stderr)
     plan = predict(job, count, rates, link)
     said, took = 1e3 * plan["forecast"]["step"]["seconds"], measured["step_ms"]["mean"]
     resident, memory = most_resident(measured), program + planned_bytes(plan)
