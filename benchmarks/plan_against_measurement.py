@@ -4,13 +4,16 @@
 plan_against_measurement.py benchmarks/plan_jobs/*.toml [--hosts 1,2,4] [--rates 1gbit,200mbit] [--seconds 10]
 
 What is compared is the simulation, not how well somebody guessed the machine: rates of a worker come from `bench step` with as many workers on one host, those of a link from
-`bench network`, and what a byte takes of a processor where none is left for the network from two TCP streams at that rate. Steps are means. Memory is the most that a worker
-had resident; the prediction has added to it what another job of the same precision, with the same libraries at work, takes on as many hosts beyond its plan.
+`bench network`, and, where the workers leave no processor for the network, what a byte takes of one from two TCP streams at that rate, and what a message takes from
+`bench network` while all processors are busy. Steps are means. Memory is the most that a worker had resident; the prediction has added to it what another job of the same
+precision, with the same libraries at work, takes on as many hosts beyond its plan. Buckets are as large as the job chose.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -80,18 +83,33 @@ def of_a_byte(group, rate):
     return max(0.0, exchange(group, start + more) - exchange(group, start)) / (4 * more)  # two hosts send it, two receive it
 
 
+@contextlib.contextmanager
+def busy_processors():
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def bench_network(prefix, seconds):
+    return ballast_json(["bench", "network", "--seconds", seconds, "--threads", "1"], prefix)
+
+
 def link_of(group, prefix):
-    """Settings of [cluster]. Every host sends to every other, so the rate is that of the pattern in which they do."""
-    network = ballast_json(["bench", "network", "--seconds", "2", "--threads", "1"], prefix)
+    """Settings of [cluster]. Every host sends to every other, so the rate is that of the pattern in which they do. Where no processor is left for the network, the workers have to
+    share what it takes of them, and a message waits for one."""
+    network = bench_network(prefix, 2)
     rate = next(row["bytes_per_second"] for row in network["rows"] if row["pattern"] == "rotation")
-    return {"cluster.latency": network["latency_seconds"], "cluster.message_seconds": network["piece_seconds"], "cluster.network_bandwidth": rate,
-            "cluster.network_overhead": network_overhead(of_a_byte(group, rate), group.count)}
-
-
-def network_overhead(of_a_byte, workers):
-    """Where no processor is left for the network, the workers have to share what it takes."""
+    link = {"cluster.latency": network["latency_seconds"], "cluster.message_seconds": network["piece_seconds"], "cluster.network_bandwidth": rate}
     processors = len(os.sched_getaffinity(0))
-    return of_a_byte * workers / processors if workers >= processors else 0.0
+    if group.count < processors:
+        return link
+    with busy_processors():
+        waiting = statistics.median(bench_network(prefix, 0.1)["piece_seconds"] for _ in range(3))
+    return {**link, "cluster.message_seconds": waiting, "cluster.network_overhead": of_a_byte(group, rate) * group.count / processors}
 
 
 def variables():
@@ -162,7 +180,7 @@ def row(job, count, rate, rates, seconds, programs, folder):
             link = link_of(group, prefix)
             measured, program = bench(job, seconds, prefix), programs.bytes(job, prefix, count)
     print(pathlib.Path(job).stem, count, rate or "-", {**rates, **link}, file=sys.stderr)
-    plan = predict(job, count, rates, link)
+    plan = predict(job, count, rates, {**link, "comm.bucket_mib": measured["bucket_mib"]})
     said, took = 1e3 * plan["forecast"]["step"]["seconds"], measured["step_ms"]["mean"]
     resident, memory = most_resident(measured), program + planned_bytes(plan)
     spread = f"{measured['step_ms']['low']:.1f}..{measured['step_ms']['high']:.1f}"

@@ -168,6 +168,7 @@ StepBenchReport bench_step(const JobConfig& config, Communicator& world, const S
   StepBenchReport report;
   report.workers = world.size();
   report.threads = bench.layout().threads;
+  report.bucket_bytes = bench.parts().buckets.bytes;
   const InputSpec& input = bench.parts().model.input();
   const bool tokens = input.kind == InputSpec::Kind::kTokens;
   report.item = tokens ? "tokens" : "samples";

@@ -21,6 +21,7 @@ struct StepBenchOptions {
 /// than the median.
 struct StepBenchReport {
   int workers = 1, threads = 1;
+  std::int64_t bucket_bytes = 0;      ///< given, or chosen for this network
   std::int64_t steps = 0;             ///< measured
   double samples = 0.0, items = 0.0;  ///< of a step, all workers; an item is a token or a sample
   const char* item = "samples";

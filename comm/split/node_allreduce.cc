@@ -11,7 +11,7 @@
 namespace ballast {
 namespace {
 
-constexpr int kBucketsAhead = 16;  ///< how many finished buckets a worker keeps before it waits for its neighbours
+constexpr int kBucketsAhead = 6;  ///< how many finished buckets a worker keeps before it waits for its neighbours
 constexpr auto kNap = std::chrono::microseconds(50);
 
 bool gathers_values(const SplitAllReduceOptions& options, const Topology& topology) {

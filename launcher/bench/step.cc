@@ -115,6 +115,7 @@ Json json_of(const StepBenchReport& report) {
   return {{"bench", "step"},
           {"workers", report.workers},
           {"threads", report.threads},
+          {"bucket_mib", static_cast<double>(report.bucket_bytes) / (1 << 20)},
           {"steps", report.steps},
           {"samples_per_step", report.samples},
           {"item", report.item},

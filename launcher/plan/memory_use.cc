@@ -13,7 +13,7 @@
 namespace ballast {
 namespace {
 
-constexpr std::int64_t kBucketsAhead = 16;  // of comm/split/node_allreduce.cc
+constexpr std::int64_t kBucketsAhead = 6;  // of comm/split/node_allreduce.cc
 constexpr std::int64_t kReadAhead = 2;      // buffers of runtime/prefetcher.h
 constexpr std::int64_t kElementBytes = 4;
 

@@ -67,6 +67,7 @@ TEST(BenchUnderMpirun, StepSaysWhereTheTimeGoes) {
   const json object = json::parse(outcome.output, nullptr, false);
   ASSERT_TRUE(object.is_object()) << outcome.output;
   EXPECT_EQ(object.at("bench"), "step");
+  EXPECT_EQ(object.at("bucket_mib"), 8.0) << "nothing travels";
   EXPECT_GE(object.at("steps").get<int>(), 3);
   EXPECT_EQ(object.at("item"), "tokens");
   double phases = 0.0;

@@ -69,16 +69,16 @@ TEST(Forecast, ScalesFromOneNodeToSixteenThousand) {
 
 TEST(Forecast, LeavesBucketsToTrainingWhereTheJobDoes) {
   JobConfig config = even_job(4);
-  config.cluster.message_seconds = 1e-4;
-  const LinkCost link{.piece_seconds = 1e-4, .bytes_per_second = config.cluster.network_bandwidth};
+  config.cluster.message_seconds = 1.6e-3;
+  const LinkCost link{.piece_seconds = 1.6e-3, .bytes_per_second = config.cluster.network_bandwidth};
   const std::int64_t gradient = 4 << 20;
   const Forecast automatic = make_forecast(config, 0.0);
-  ASSERT_EQ(auto_bucket_bytes(gradient, 4, link), 512 << 10);
-  EXPECT_EQ(automatic.buckets[0].mib, 0.5);
-  EXPECT_THAT(forecast_text(automatic), HasSubstr(", now 0.5 (auto)"));
+  ASSERT_EQ(auto_bucket_bytes(gradient, 4, link), 2 << 20);
+  EXPECT_EQ(automatic.buckets[0].mib, 2.0);
+  EXPECT_THAT(forecast_text(automatic), HasSubstr(", now 2 (auto)"));
   EXPECT_EQ(automatic.scaling[0].best_bucket.seconds, automatic.scaling[0].seconds) << "one bucket size is as another";
 
-  config.comm.bucket_mib = 0.5;
+  config.comm.bucket_mib = 2.0;
   const Forecast given = make_forecast(config, 0.0);
   EXPECT_EQ(given.step.seconds, automatic.step.seconds);
   EXPECT_THAT(forecast_text(given), testing::Not(HasSubstr("(auto)")));
@@ -93,7 +93,7 @@ TEST(Forecast, LeavesBucketsToTrainingWhereTheJobDoes) {
 
 TEST(Forecast, ChoosesBucketsAnewForEveryNumberOfNodes) {
   JobConfig config = even_job(4);
-  config.cluster.message_seconds = 1e-4;
+  config.cluster.message_seconds = 1.6e-3;
   const Ownership four{4, 1, 0}, many{64, 1, 0};
   EXPECT_LT(planned_bucket_bytes(config, 1 << 20, four), planned_bucket_bytes(config, 1 << 20, many));
   config.comm.share_memory = false;
