@@ -28,9 +28,10 @@ import jobs  # noqa: E402
 PORT = 9753
 ANY_RATES = {"cluster.flops": 1e11, "cluster.memory_bandwidth": 1e10}  # memory does not depend on them
 PROBES = {
-    "convnet": {"name": "convnet", "image_rows": 16, "image_columns": 16, "image_channels": 3, "channels": [16, 32, 64], "depth": 1, "classes": 10},
-    "others": {"name": "mlp", "features": 768, "hidden": [768, 768], "classes": 10},
-}
+    "convnet": (512, {"name": "convnet", "image_rows": 16, "image_columns": 16, "image_channels": 3, "channels": [16, 32, 64], "depth": 1, "classes": 10}),
+    "gpt": (8, {"name": "gpt", "layers": 1, "heads": 3, "width": 192, "context": 128, "vocabulary": 128}),
+    "mlp": (512, {"name": "mlp", "features": 768, "hidden": [768, 768], "classes": 10}),
+}  # samples of a worker, model
 SINK = f"""
 import socket, sys
 server = socket.create_server(("", {PORT}))
@@ -159,12 +160,13 @@ class Programs:
     def bytes(self, job, prefix, count):
         about = tomllib.loads(pathlib.Path(job).read_text())
         precision = about.get("precision", {}).get("compute", "f32")
-        model = about["model"]["name"] if about["model"]["name"] in PROBES else "others"
+        model = about["model"]["name"]
         if (model, precision, count) not in self.found:
             probe = self.folder / f"probe-{model}-{precision}-{count}.toml"
+            samples, shape = PROBES[model]
             probe.write_text(jobs.toml({
-                "job": {"steps": 5}, "model": PROBES[model], "precision": {"compute": precision},
-                "data": {"format": "synthetic", "samples": 512 * count, "validation": 0.0}, "batch": {"size": 512 * count, "shards": count}}))
+                "job": {"steps": 5}, "model": shape, "precision": {"compute": precision},
+                "data": {"format": "synthetic", "samples": samples * count, "validation": 0.0}, "batch": {"size": samples * count, "shards": count}}))
             self.found[model, precision, count] = most_resident(bench(probe, 1, prefix)) - planned_bytes(predict(probe, count, ANY_RATES, {}))
         return self.found[model, precision, count]
 

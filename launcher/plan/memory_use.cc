@@ -14,7 +14,7 @@ namespace ballast {
 namespace {
 
 constexpr std::int64_t kBucketsAhead = 6;  // of comm/split/node_allreduce.cc
-constexpr std::int64_t kReadAhead = 2;      // buffers of runtime/prefetcher.h
+constexpr std::int64_t kReadAhead = 2;     // buffers of runtime/prefetcher.h
 constexpr std::int64_t kElementBytes = 4;
 
 constexpr std::array<MemoryPurpose, 12> kPurposes = {{
