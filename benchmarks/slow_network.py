@@ -99,7 +99,7 @@ def main():
         folder = pathlib.Path(name)
         job = folder / "job.toml"
         job.write_text(jobs.toml(work) if not options.job else pathlib.Path(options.job[0]).read_text())
-        overrides = [*options.job[1:], "checkpoint.every=0"]
+        overrides = [*options.job[1:], "checkpoint.every=0", "evaluate.batches=1"]
         plan = json.loads(output_of([BALLAST, "plan", job, "--json"]))
         alone, together, networks, peers, sent = [], [], [], [], []
         with hosts.Hosts(count, folder, options.rate, options.delay_ms) as group:

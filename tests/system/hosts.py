@@ -66,6 +66,7 @@ class Hosts:
             self._ip("-n", name, "addr", "add", f"10.99.0.{i + 1}/24", "dev", "eth0")
             self._ip("-n", name, "link", "set", "eth0", "up")
             self._ip("-n", self.switch, "link", "set", f"port{i + 1}", *([] if self.delay_ms else ["master", "bridge"]), "up")
+            self._send_large_segments(i)
             if self.rate:
                 self._limit(name, "eth0")
                 self._limit(self.switch, f"port{i + 1}")
@@ -82,6 +83,13 @@ shift
 exec ip netns exec ballast-{os.getpid()}-$host unshare --uts sh -c "hostname $host; $*"
 """)
         self.agent.chmod(0o755)
+
+    def _send_large_segments(self, host):
+        """TCP cuts what leaves for slow or distant hosts into segments of a millisecond. The kernel's work for each would come off the processors of this one machine, which workers
+        share with every host's network, the shapers and the relay. Before Linux 5.18 it stays so."""
+        setting = pathlib.Path("/proc/sys/net/ipv4/tcp_tso_rtt_log")
+        if setting.exists():
+            self.run(host, "sh", "-c", f"echo 30 > {setting}")  # segments as large as an interface takes, up to a round trip of 2^30 us
 
     def _limit(self, namespace, device):
         subprocess.run(["tc", "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf", "rate", self.rate, "burst", "256kb",
