@@ -87,7 +87,7 @@ exec ip netns exec ballast-{os.getpid()}-$host unshare --uts sh -c "hostname $ho
     def _send_large_segments(self, host):
         """TCP cuts what leaves for slow or distant hosts into segments of a millisecond. The kernel's work for each would come off the processors of this one machine, which workers
         share with every host's network, the shapers and the relay. Where Linux is older than 5.18, or its settings cannot be written, it stays so."""
-        setting = "/proc/sys/net/ipv4/tcp_tso_rtt_log"  # segments as large as an interface takes, up to a round trip of so many us, as a power of two
+        setting = "/proc/sys/net/ipv4/tcp_tso_rtt_log"  # as large as an interface takes, for round trips below 2^30 us
         self.run(host, "sh", "-c", f"[ ! -w {setting} ] || echo 30 > {setting}")
 
     def _limit(self, namespace, device):
